@@ -1,0 +1,12 @@
+//! The engine, tested through its public interface alone.
+
+mod bench;
+mod depend;
+mod exhaustive;
+mod interface;
+mod lessons;
+mod properties;
+mod records;
+mod restart;
+mod simulation;
+mod stop;
