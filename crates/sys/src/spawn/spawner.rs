@@ -1,0 +1,372 @@
+//! Making children, and letting go of what they borrowed.
+//!
+//! # Safety
+//!
+//! `unsafe` for the clone itself. What makes it sound is ownership: an [`InFlight`] owns all the child reads (block,
+//! plan, launch) and is taken apart only when [`InFlight::holds_memory`] is false or the child has been reaped; a spawner that is
+//! dropped before leaks what is still in use.
+#![expect(unsafe_code, reason = "clone with shared memory")]
+
+use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, set_dumpable_behavior, setpgid};
+
+use super::block::{Block, Report};
+use super::child;
+use super::failure::{LaunchFailure, SpawnError, Stage};
+use super::launch::{Launch, Session};
+use super::plan::{Plan, Sharing};
+use crate::memfd::PidWord;
+use crate::process;
+use crate::raw::{CloneCall, clone_onto};
+use crate::signals::{SignalSet, set_blocked};
+
+/// Blocks kept for the next children; more are given back to the kernel.
+const POOLED_BLOCKS_MAX: usize = 8;
+
+/// Starts processes and follows each until it has executed its program. One per process: it decides whether our memory is
+/// dumpable while children are under way.
+#[derive(Debug)]
+pub struct Spawner {
+    null: Option<OwnedFd>,
+    traits: KernelTraits,
+    pool: Vec<Block>,
+    in_flight: Vec<InFlight>,
+    failed: Vec<(Pid, LaunchFailure)>,
+    dumpable_before: Option<DumpableBehavior>,
+}
+
+/// What was probed once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KernelTraits {
+    /// `close_range` with `CLOSE_RANGE_UNSHARE` (Linux 5.9, and not refused by a seccomp filter).
+    pub(super) close_range: bool,
+    /// `fs.suid_dumpable` is 1: a process that changes its user could be traced by it at once.
+    pub(super) exposes_changed_users: bool,
+}
+
+/// How far a child came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not executed its program yet.
+    Starting(Stage),
+    /// It ended before it could; it is to be reaped.
+    Failed(LaunchFailure),
+    /// It has executed its program, or was reaped.
+    Executed,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    pid: Pid,
+    block: Block,
+    plan: Box<Plan>,
+    launch: Launch,
+}
+
+impl InFlight {
+    fn report(&self) -> &Report {
+        self.block.report()
+    }
+
+    /// Whether the child may still use any of this. With shared memory the kernel clears the word at the very end; a child
+    /// with a copy is asked about by the kernel's own flag.
+    fn holds_memory(&self) -> bool {
+        if self.plan.sharing.memory {
+            self.report().holds_memory.load(Ordering::SeqCst) != 0
+        } else {
+            process::has_not_executed(self.pid)
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::from_number(self.report().stage.load(Ordering::SeqCst))
+    }
+
+    fn failure(&self) -> Option<LaunchFailure> {
+        let errno = self.report().errno.load(Ordering::SeqCst);
+        (errno != 0).then(|| {
+            LaunchFailure::new(
+                self.stage(),
+                Some(Errno::from_raw_os_error(errno)),
+                &self.launch,
+            )
+        })
+    }
+
+    /// What became of a child that has let go. One that vanished before its last stage was killed there.
+    fn outcome(&self) -> Option<LaunchFailure> {
+        let killed = || {
+            (self.stage() != Stage::Exec)
+                .then(|| LaunchFailure::new(self.stage(), None, &self.launch))
+        };
+        self.failure().or_else(killed)
+    }
+}
+
+impl Default for Spawner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Spawner {
+    /// Probes what the kernel can do.
+    pub fn new() -> Self {
+        Self::with_traits(KernelTraits::probe())
+    }
+
+    pub(super) fn with_traits(traits: KernelTraits) -> Self {
+        let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
+        Self {
+            null,
+            traits,
+            pool: Vec::new(),
+            in_flight: Vec::new(),
+            failed: Vec::new(),
+            dumpable_before: None,
+        }
+    }
+
+    /// Starts a process, and doesn't wait for it: its pid is valid on return, its program may not have been executed
+    /// yet. If `record` is given, the kernel writes the pid there before the child runs its first instruction.
+    ///
+    /// The child must be reaped through [`crate::reap`], and [`Self::reaped`] told so.
+    pub fn spawn(
+        &mut self,
+        launch: Launch,
+        record: Option<&PidWord<'_>>,
+    ) -> Result<Pid, SpawnError> {
+        self.settle();
+        let block = self.take_block()?;
+        let null = self.null.as_ref().map(AsRawFd::as_raw_fd);
+        let mut plan = Plan::new(&launch, null, self.sharing(), block.report())?;
+        if plan.changes_user() && self.traits.exposes_changed_users {
+            plan.sharing = Sharing {
+                memory: false,
+                descriptors: false,
+                close_up_to: plan.sharing.close_up_to,
+            };
+        }
+        let plan = Box::new(plan);
+        if plan.changes_user() && plan.sharing.memory {
+            self.forbid_dumps();
+        }
+        let mut in_flight = InFlight {
+            pid: Pid::INIT,
+            block,
+            plan,
+            launch,
+        };
+        let cloned = clone_child(&in_flight, record);
+        match cloned {
+            Ok(pid) => {
+                in_flight.pid = pid;
+                if matches!(in_flight.launch.session, Session::NewGroup { .. }) {
+                    // Both sides do it, so that it is done for whichever comes first. Refused once it has executed.
+                    let _ = setpgid(Some(pid), Some(pid));
+                }
+                self.in_flight.push(in_flight);
+                self.settle();
+                Ok(pid)
+            }
+            Err(errno) => {
+                self.give_back(in_flight.block);
+                self.allow_dumps();
+                Err(SpawnError::Clone(errno))
+            }
+        }
+    }
+
+    /// How far this child came. Looks, and never waits.
+    pub fn progress(&mut self, pid: Pid) -> Progress {
+        self.settle();
+        if let Some((_, failure)) = self.failed.iter().find(|(failed, _)| *failed == pid) {
+            return Progress::Failed(failure.clone());
+        }
+        let found = self.in_flight.iter().find(|child| child.pid == pid);
+        found.map_or(Progress::Executed, |child| match child.failure() {
+            Some(failure) => Progress::Failed(failure),
+            None => Progress::Starting(child.stage()),
+        })
+    }
+
+    /// To be told of every child that was reaped. Says why it never became its program, if so.
+    pub fn reaped(&mut self, pid: Pid) -> Option<LaunchFailure> {
+        let mut failure = None;
+        if let Some(index) = self.failed.iter().position(|(failed, _)| *failed == pid) {
+            failure = Some(self.failed.swap_remove(index).1);
+        }
+        if let Some(index) = self.in_flight.iter().position(|child| child.pid == pid) {
+            let child = self.in_flight.swap_remove(index);
+            failure = failure.or_else(|| child.outcome());
+            self.give_back(child.block);
+        }
+        self.settle();
+        failure
+    }
+
+    /// How many children have not let go yet. While there are any, [`Self::settle`] is worth calling now and then.
+    pub fn under_way(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Takes back what children no longer need: at once the descriptors of those that have their own table, and everything of
+    /// those that have executed.
+    pub fn settle(&mut self) {
+        for child in &mut self.in_flight {
+            let own_table = !child.plan.sharing.descriptors || child.stage() > Stage::OwnTable;
+            if own_table && !child.launch.fds.is_empty() {
+                // The plan has the numbers; the descriptors only had to stay open for the child to copy.
+                child.launch.fds.clear();
+            }
+        }
+        while let Some(index) = self
+            .in_flight
+            .iter()
+            .position(|child| !child.holds_memory())
+        {
+            let child = self.in_flight.swap_remove(index);
+            match child.outcome() {
+                Some(failure) => self.failed.push((child.pid, failure)),
+                None => set_oom_score(&child),
+            }
+            self.give_back(child.block);
+        }
+        self.allow_dumps();
+    }
+
+    fn sharing(&self) -> Sharing {
+        if self.traits.close_range {
+            return Sharing {
+                memory: true,
+                descriptors: true,
+                close_up_to: None,
+            };
+        }
+        Sharing {
+            memory: true,
+            descriptors: false,
+            close_up_to: Some(process::highest_descriptor()),
+        }
+    }
+
+    fn take_block(&mut self) -> Result<Block, SpawnError> {
+        let block = match self.pool.pop() {
+            Some(block) => block,
+            None => Block::new().map_err(SpawnError::Memory)?,
+        };
+        block.reset();
+        Ok(block)
+    }
+
+    fn give_back(&mut self, block: Block) {
+        if self.pool.len() < POOLED_BLOCKS_MAX {
+            self.pool.push(block);
+        }
+    }
+
+    /// A child is about to become another user while it shares our memory.
+    fn forbid_dumps(&mut self) {
+        if self.dumpable_before.is_none() {
+            self.dumpable_before = dumpable_behavior().ok();
+        }
+        // Can't fail for this value.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+
+    /// Once no such child is left: root's tools look into `/proc/1` (containers log by `/proc/1/fd/1`), which what is not
+    /// dumpable hides even from root without `CAP_SYS_PTRACE`.
+    fn allow_dumps(&mut self) {
+        if self
+            .in_flight
+            .iter()
+            .any(|child| child.plan.sharing.memory && child.plan.changes_user())
+        {
+            return;
+        }
+        if let Some(before) = self.dumpable_before.take() {
+            // "Readable by root" can't be set again by hand; not dumpable is the closest.
+            let _ = set_dumpable_behavior(before);
+        }
+    }
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        self.settle();
+        // What a child still reads must outlive us.
+        mem::forget(mem::take(&mut self.in_flight));
+        mem::forget(self.null.take());
+    }
+}
+
+fn clone_child(child: &InFlight, record: Option<&PidWord<'_>>) -> Result<Pid, Errno> {
+    let sharing = child.plan.sharing;
+    let mut flags = libc::SIGCHLD | libc::CLONE_PARENT_SETTID;
+    if sharing.memory {
+        flags |= libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID;
+    }
+    if sharing.descriptors {
+        flags |= libc::CLONE_FILES;
+    }
+    let mut spare = 0_i32;
+    let call = CloneCall {
+        flags: usize::try_from(flags).map_err(|_| Errno::INVAL)?,
+        stack_top: child.block.stack_top(),
+        parent_tid: record.map_or(&raw mut spare, PidWord::as_ptr),
+        child_tid: child.report().holds_memory.as_ptr(),
+        entry: child::run,
+        argument: &raw const *child.plan,
+    };
+    // No handler may run in the child: it would run on our memory.
+    let mask = set_blocked(SignalSet::ALL);
+    // SAFETY: the stack and the report belong to `child.block`, which the spawner keeps until the child has let go, as it does
+    // the plan and the launch its pointers lead to (both on the heap, so that moving `InFlight` doesn't move them). The pid's
+    // word is a local or a `PidWord`, valid during the call, which is when the kernel writes it. `child::run` keeps the rules
+    // for shared memory.
+    let answer = unsafe { clone_onto(&call) };
+    set_blocked(mask);
+    let pid = answer.map_err(Errno::from_raw_os_error)?;
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::SRCH)
+}
+
+/// Best effort: lowering it is refused without privileges, and nobody should fail to start for it.
+fn set_oom_score(child: &InFlight) {
+    let Some(score) = child.launch.oom_score_adj else {
+        return;
+    };
+    let path = format!("/proc/{}/oom_score_adj", child.pid.as_raw_pid());
+    if let Ok(file) = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = rustix::io::write(file, score.to_string().as_bytes());
+    }
+}
+
+impl KernelTraits {
+    fn probe() -> Self {
+        Self {
+            close_range: has_close_range(),
+            exposes_changed_users: exposes_changed_users(),
+        }
+    }
+}
+
+/// Asks with a range that is invalid on purpose. EINVAL comes from a kernel that has the call, older ones and filters say
+/// ENOSYS or EPERM. Nothing is closed or unshared.
+fn has_close_range() -> bool {
+    // SAFETY: takes numbers; the range is invalid on purpose, so that nothing can be closed.
+    let answer = unsafe { crate::raw::syscall(libc::SYS_close_range, [1, 0, 2, 0, 0, 0]) };
+    answer == Err(libc::EINVAL)
+}
+
+fn exposes_changed_users() -> bool {
+    // A kernel without the setting has the default, 0.
+    process::read_small(c"/proc/sys/fs/suid_dumpable").is_ok_and(|text| text.first() == Some(&b'1'))
+}

@@ -1,0 +1,84 @@
+//! A user who stops every process of his the moment it is his.
+
+use super::*;
+use crate::process;
+use crate::signals::{Signal, kill};
+use crate::spawn::{Identity, Stage};
+
+fn as_nobody(mut launch: Launch) -> Launch {
+    launch.identity = Some(Identity {
+        uid: NOBODY_HERE + 1,
+        gid: NOBODY_HERE + 1,
+        groups: vec![],
+    });
+    launch
+}
+
+/// Starts processes of that user until he has stopped one that has his id and hasn't executed yet.
+fn stopped_before_exec(spawner: &mut Spawner) -> Pid {
+    loop {
+        let pid = spawner
+            .spawn(as_nobody(program(c"/bin/true")), None)
+            .unwrap();
+        loop {
+            let stat = process::stat(pid).unwrap();
+            match (stat.state, spawner.progress(pid)) {
+                ('T', Progress::Starting(stage)) if stage >= Stage::User => return pid,
+                ('T' | 'Z', _) => break,
+                _ => std::thread::yield_now(),
+            }
+        }
+        kill(pid, Signal::KILL).unwrap();
+        end_of(spawner, pid);
+    }
+}
+
+#[test]
+fn a_user_who_stops_every_new_process_stops_nobody_else() {
+    if !is_root() {
+        return;
+    }
+    for (way, mut spawner) in every_way() {
+        let attacker = spawner
+            .spawn(
+                as_nobody(shell("while :; do kill -STOP -1; done 2>/dev/null")),
+                None,
+            )
+            .unwrap();
+        let stopped = stopped_before_exec(&mut spawner);
+        kill(attacker, Signal::KILL).unwrap();
+        end_of(&mut spawner, attacker);
+
+        // We go on, with others and with his own.
+        assert_eq!(
+            run(&mut spawner, shell("exit 7")),
+            (Exit::Code(7), None),
+            "{way}"
+        );
+        assert_eq!(
+            run(&mut spawner, as_nobody(shell("exit 8"))),
+            (Exit::Code(8), None),
+            "{way}"
+        );
+        assert!(
+            matches!(spawner.progress(stopped), Progress::Starting(_)),
+            "{way}"
+        );
+
+        // He has no way into the memory that the child shares with us.
+        let look = format!("cat /proc/{}/maps", stopped.as_raw_pid());
+        assert_ne!(
+            run(&mut spawner, as_nobody(shell(&look))).0,
+            Exit::Code(0),
+            "{way}"
+        );
+
+        kill(stopped, Signal::CONT).unwrap();
+        assert_eq!(
+            end_of(&mut spawner, stopped),
+            (Exit::Code(0), None),
+            "{way}"
+        );
+        assert_eq!(spawner.under_way(), 0);
+    }
+}
