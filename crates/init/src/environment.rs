@@ -1,0 +1,161 @@
+//! The container's environment: captured once, given on whole, recorded for tools.
+//!
+//! s6-overlay scrubs it and so hides `docker run -e` from CMD and hooks (lesson L84); here it
+//! reaches everything, except what `HERM_ROOT_ENV` keeps for root's processes.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Names of the variables that only root's processes get, separated by spaces or commas.
+const ROOT_ONLY_LIST: &str = "HERM_ROOT_ENV";
+
+/// Longest name of a file on Linux (`NAME_MAX`, `limits.h`).
+const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// The environment PID 1 was started with.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    root_only: Vec<OsString>,
+}
+
+impl Environment {
+    /// Captures what PID 1 was started with.
+    pub fn capture() -> Self {
+        Self::from_variables(std::env::vars_os())
+    }
+
+    /// An environment of the given variables.
+    pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let variables: BTreeMap<OsString, OsString> = variables.into_iter().collect();
+        let root_only = variables
+            .get(OsStr::new(ROOT_ONLY_LIST))
+            .and_then(|list| list.to_str())
+            .map(|list| {
+                list.split([' ', ','])
+                    .filter(|name| !name.is_empty())
+                    .map(OsString::from)
+                    .collect()
+            })
+            .unwrap_or_default();
+        Self {
+            variables,
+            root_only,
+        }
+    }
+
+    /// A variable's value, where it is set and is UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(OsStr::new(name))?.to_str()
+    }
+
+    /// A variable's value where it is set, is UTF-8 and is not empty.
+    pub fn get_nonempty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// What a process of root gets: everything.
+    pub fn for_root(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// What a process of any other user gets: all but what `HERM_ROOT_ENV` names.
+    pub fn for_user(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.for_root()
+            .filter(|(name, _)| !self.root_only.iter().any(|hidden| hidden == name))
+    }
+
+    /// Writes one file per variable into `dir`, which is made anew with `mode` (files without its
+    /// execute bits), as s6-overlay's `/run/s6/container_environment`. Group and owner are the
+    /// caller's to set afterwards. A name that can't be a file name is left out.
+    ///
+    /// # Errors
+    /// Where the directory can't be made or a file can't be written.
+    pub fn record(&self, dir: &Path, mode: u32) -> io::Result<()> {
+        match fs::remove_dir_all(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::DirBuilder::new().mode(mode).create(dir)?;
+        for (name, value) in self.for_user() {
+            let bytes = name.as_encoded_bytes();
+            let is_odd = bytes.is_empty() || bytes.contains(&b'/') || bytes.starts_with(b".");
+            if is_odd || bytes.len() > FILE_NAME_BYTES_MAX {
+                continue;
+            }
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode & 0o666)
+                .open(dir.join(name))?;
+            io::Write::write_all(&mut file, value.as_encoded_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        Environment::from_variables(
+            variables
+                .iter()
+                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+        )
+    }
+
+    #[test]
+    fn l84_the_whole_environment_is_given_on() {
+        let environment = environment(&[("FOO", "bar"), ("EMPTY", ""), ("LINES2", "a\nb")]);
+        let given: Vec<_> = environment.for_user().collect();
+        assert_eq!(given.len(), 3);
+        assert_eq!(environment.get("FOO"), Some("bar"));
+        assert_eq!(environment.get_nonempty("EMPTY"), None);
+    }
+
+    #[test]
+    fn roots_own_variables_are_withheld_from_users() {
+        let environment = environment(&[
+            ("HERM_ROOT_ENV", "TOKEN, OTHER"),
+            ("TOKEN", "secret"),
+            ("PLAIN", "x"),
+        ]);
+        assert!(environment.for_root().any(|(name, _)| name == "TOKEN"));
+        assert!(environment.for_user().all(|(name, _)| name != "TOKEN"));
+        assert!(environment.for_user().any(|(name, _)| name == "PLAIN"));
+    }
+
+    #[test]
+    fn the_record_has_one_file_per_variable_with_its_exact_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("run/container_environment");
+        let long = "L".repeat(256);
+        let environment = environment(&[
+            ("A", "1\n2"),
+            ("B", ""),
+            (".hidden", "x"),
+            (long.as_str(), "x"),
+        ]);
+        environment.record(&dir, 0o750).unwrap();
+        environment.record(&dir, 0o750).unwrap();
+        assert_eq!(fs::read(dir.join("A")).unwrap(), b"1\n2");
+        assert_eq!(fs::read(dir.join("B")).unwrap(), b"");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir.join("A")) & 0o007, 0);
+        assert_eq!(mode(&dir) & 0o007, 0);
+    }
+}

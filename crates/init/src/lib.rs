@@ -1,0 +1,14 @@
+//! PID 1, the log daemon and setup.
+//!
+//! One binary with many names: [`multicall`] dispatches by `argv[0]`.
+#![forbid(unsafe_code)]
+
+pub mod environment;
+pub mod logd;
+pub mod logproto;
+pub mod main_program;
+mod multicall;
+pub mod pid1;
+pub mod setup;
+
+pub use multicall::multicall;

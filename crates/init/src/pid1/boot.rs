@@ -1,0 +1,516 @@
+//! The boot, from top to bottom.
+//!
+//! 1. [`come_up`]: signals, orphans, the control socket. From here on PID 1 answers.
+//! 2. [`Supervisor::begin_boot`]: the environment is recorded and setup is started as a child.
+//! 3. [`Supervisor::setup_ended`]: setup's plan is read.
+//! 4. [`Supervisor::finish_boot`]: log daemon, keeper, main program.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use herm_engine::Time;
+use herm_sys::reap::Exit;
+use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
+use herm_wire::{
+    BootReport, BootStep, Desired, EnvVar, EventBody, Feature, HealthSpec, Kind, LogSpec,
+    ReadinessSpec, RestartSpec, ServiceSpec, StopSpec,
+};
+
+use super::convert::Clock;
+use super::identity;
+use super::launch::hand_over;
+use super::listen::{listen, sweep};
+use super::logs::give_stdout;
+use super::main_process;
+use super::output::Output;
+use super::reactor::{Interest, Reactor, Source};
+use super::services::{Annotation, Registrar, Service};
+use super::settings::{Options, Settings};
+use super::supervisor::{Foundation, Helper, Supervisor};
+use crate::environment::Environment;
+use crate::setup::{Ids, MainProgram, Plan};
+
+/// Bad configuration (contract section 4).
+const BAD_CONFIG: u8 = 78;
+
+/// Where the environment is recorded, as s6-overlay does.
+const CONTAINER_ENVIRONMENT: &str = "/run/s6/container_environment";
+
+/// The runtime directory of a container's own supervisor.
+const CONTAINER_RUNTIME_DIR: &str = "/run/herm";
+
+/// Longest plan read from setup.
+const PLAN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The keeper's name as a service.
+pub(crate) const KEEPER: &str = "keeper";
+
+/// How far the boot has come, and what it found.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    /// When PID 1 started.
+    pub(crate) began: Time,
+    /// Directory of the control socket.
+    pub(crate) runtime_dir: PathBuf,
+    /// This very program.
+    pub(crate) image: OwnedFd,
+    /// The `herm` program, for the keeper and for probes.
+    pub(crate) herm: String,
+    /// What setup found out.
+    pub(crate) plan: Plan,
+    /// Steps, features, warnings.
+    pub(crate) report: BootReport,
+    /// Setup's plan on its way.
+    plan_pipe: Option<OwnedFd>,
+    plan_bytes: Vec<u8>,
+    setup_began: Option<Time>,
+    over: bool,
+}
+
+impl Boot {
+    /// Whether services and main program have been started.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether a keeper looks after a home here.
+    pub(crate) fn has_keeper(&self) -> bool {
+        self.plan.reconcile
+    }
+
+    /// A boot that was over before re-execution.
+    pub(crate) fn resumed(
+        began: Time,
+        runtime_dir: PathBuf,
+        image: OwnedFd,
+        plan: Plan,
+        report: BootReport,
+    ) -> Self {
+        Self {
+            began,
+            runtime_dir,
+            image,
+            herm: herm_program(),
+            plan,
+            report,
+            plan_pipe: None,
+            plan_bytes: Vec::new(),
+            setup_began: None,
+            over: true,
+        }
+    }
+}
+
+/// Comes up: from its return on nothing is lost, neither a signal nor an orphan nor a client.
+pub(crate) fn come_up(
+    options: &Options,
+    settings: &Settings,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<Foundation, String> {
+    let began = Clock::read().now;
+    let (signals, reactor) = take_over_signals()?;
+    main_process::release_terminal();
+    let (runtime_dir, listener) = listen(options, settings, environment, output)?;
+    let image = herm_sys::exec::own_image()
+        .map_err(|error| format!("cannot open my own program: {error}; is /proc mounted?"))?;
+    sweep(&runtime_dir);
+    let mut boot = Boot::resumed(
+        began,
+        runtime_dir,
+        image,
+        Plan::default(),
+        BootReport::default(),
+    );
+    boot.over = false;
+    boot.step("listen", began, None);
+    Ok(Foundation {
+        signals,
+        reactor,
+        listener,
+        boot,
+    })
+}
+
+/// Signals come by descriptor, orphans to us.
+pub(crate) fn take_over_signals() -> Result<(SignalFd, Reactor), String> {
+    let text = |what: &str| {
+        let what = what.to_owned();
+        move |error: herm_sys::Errno| format!("cannot {what}: {error}")
+    };
+    let set = SignalSet::all_but_faults();
+    set_blocked(set);
+    let signals = SignalFd::new(set).map_err(text("receive signals"))?;
+    let reactor = Reactor::new().map_err(|error| format!("cannot wait for events: {error}"))?;
+    reactor
+        .add(&signals, Source::Signals, Interest::Read)
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    if !herm_sys::process::is_pid1() {
+        herm_sys::process::become_subreaper().map_err(text("adopt orphans"))?;
+    }
+    Ok((signals, reactor))
+}
+
+/// `herm` beside this program, else as found on `PATH`.
+fn herm_program() -> String {
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|own| own.with_file_name("herm"));
+    match beside {
+        Some(path) if path.is_file() => path.display().to_string(),
+        _ => "herm".to_owned(),
+    }
+}
+
+impl Boot {
+    fn step(&mut self, name: &str, start: Time, error: Option<String>) {
+        let micros =
+            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(0);
+        self.report.steps.push(BootStep {
+            name: name.to_owned(),
+            start_us: micros(start.since(self.began)),
+            took_us: micros(Clock::read().now.since(start)),
+            error,
+        });
+    }
+}
+
+impl Supervisor {
+    /// Records the environment and starts setup.
+    pub(crate) fn begin_boot(&mut self) {
+        let version = env!("CARGO_PKG_VERSION");
+        let role = if herm_sys::process::is_pid1() {
+            "PID 1"
+        } else {
+            "a subreaper"
+        };
+        self.output.info(&format!(
+            "{version} as {role}, answering in {}",
+            self.boot.runtime_dir.display()
+        ));
+        self.report_features();
+        self.record_environment();
+        self.boot.setup_began = Some(self.clock().now);
+        if let Err(why) = self.start_setup() {
+            self.output.error(&format!("cannot start setup: {why}"));
+            self.give_up(BAD_CONFIG);
+        }
+    }
+
+    fn record_environment(&mut self) {
+        // Only a container's own supervisor may speak for the machine.
+        if !self.speaks_for_the_container() {
+            return;
+        }
+        let start = self.clock().now;
+        let recorded = self
+            .environment
+            .record(Path::new(CONTAINER_ENVIRONMENT), 0o700);
+        let error = recorded.err().map(|error| error.to_string());
+        if let Some(error) = &error {
+            self.output
+                .warn(&format!("cannot record the environment: {error}"));
+        }
+        self.boot.step("environment", start, error);
+    }
+
+    fn speaks_for_the_container(&self) -> bool {
+        self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
+    }
+
+    /// Lets those read the recorded environment who may: it holds secrets. Hooks may have added to
+    /// it, so it is not written again.
+    fn share_environment(&mut self) {
+        if !self.speaks_for_the_container() || Self::uid() != 0 {
+            return;
+        }
+        let group = self.boot.plan.service_user.as_ref().map(|ids| ids.gid);
+        if let Err(error) = share(Path::new(CONTAINER_ENVIRONMENT), group) {
+            self.output.warn(&format!(
+                "the service user can't read {CONTAINER_ENVIRONMENT}: {error}"
+            ));
+        }
+        if group.is_none() {
+            self.output.debug(
+                "the recorded environment is readable by everyone: there is no service user",
+            );
+        }
+    }
+
+    fn start_setup(&mut self) -> Result<(), String> {
+        let mut argv = vec![
+            "herm-setup".to_owned(),
+            "--plan-fd".to_owned(),
+            "3".to_owned(),
+        ];
+        argv.push("--".to_owned());
+        argv.extend(self.options.cmd.iter().cloned());
+        let mut launch = self.own_program(&argv)?;
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let (ours, theirs) = rustix::pipe::pipe_with(flags).map_err(|error| error.to_string())?;
+        hand_over(&mut launch, theirs, 3);
+        give_stdout(&mut launch)?;
+        self.reactor
+            .add(&ours, Source::Plan, Interest::Read)
+            .map_err(|error| error.to_string())?;
+        self.boot.plan_pipe = Some(ours);
+        self.spawn_helper(launch, Helper::Setup).map(drop)
+    }
+
+    /// Setup has written, or closed its end.
+    pub(crate) fn plan_readable(&mut self) {
+        let Some(pipe) = &self.boot.plan_pipe else {
+            return;
+        };
+        let mut chunk = [0_u8; 16 * 1024];
+        match rustix::io::read(pipe, &mut chunk) {
+            Ok(count) if count > 0 && self.boot.plan_bytes.len() < PLAN_BYTES_MAX => {
+                self.boot
+                    .plan_bytes
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
+            }
+            Err(herm_sys::Errno::INTR | herm_sys::Errno::AGAIN) => {}
+            Ok(_) | Err(_) => {
+                self.reactor.remove(pipe.as_fd());
+                self.boot.plan_pipe = None;
+            }
+        }
+    }
+
+    /// Setup has ended: with a plan, or with the end of the boot.
+    pub(crate) fn setup_ended(&mut self, exit: Exit, why: &str) {
+        // It has ended, so what it wrote is in the pipe already, and its end can be read.
+        while self.boot.plan_pipe.is_some() && self.plan_is_waiting() {
+            self.plan_readable();
+        }
+        let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
+        if self.shutdown.is_some() {
+            return;
+        }
+        if exit != Exit::Code(0) {
+            self.boot.step("setup", start, Some(why.to_owned()));
+            self.output
+                .error(&format!("setup failed ({why}); see its message above"));
+            self.give_up(exit.shell_code());
+            return;
+        }
+        match serde_json::from_slice::<Plan>(&self.boot.plan_bytes) {
+            Ok(plan) => {
+                self.boot.step("setup", start, None);
+                self.finish_boot(plan);
+            }
+            Err(error) => {
+                self.output
+                    .error(&format!("setup's plan makes no sense: {error}"));
+                self.give_up(BAD_CONFIG);
+            }
+        }
+    }
+
+    fn plan_is_waiting(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let Some(pipe) = &self.boot.plan_pipe else {
+            return false;
+        };
+        let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
+    }
+
+    /// Starts what the plan says: the log daemon, the keeper, the main program.
+    fn finish_boot(&mut self, plan: Plan) {
+        self.boot.plan_bytes = Vec::new();
+        self.boot.report.steps.extend(plan.steps.iter().cloned());
+        self.boot
+            .report
+            .warnings
+            .extend(plan.warnings.iter().cloned());
+        self.settings.home = plan.home.as_ref().map(PathBuf::from);
+        self.boot.plan = plan;
+        self.share_environment();
+        let start = self.clock().now;
+        self.start_logd();
+        self.boot.step("log daemon", start, None);
+        if self.boot.plan.reconcile {
+            let start = self.clock().now;
+            let service = self.keeper();
+            self.start_own(service, "keeper", start);
+        }
+        if let Some(main) = self.boot.plan.main.clone() {
+            let start = self.clock().now;
+            let service = main_service(main);
+            self.start_own(service, "main program", start);
+        }
+        self.warn_of_short_budget();
+        self.boot.over = true;
+        self.record_globals();
+        self.publish(EventBody::Booted);
+    }
+
+    fn start_own(&mut self, service: Service, step: &str, start: Time) {
+        let line = format!(
+            "starting {}: {}",
+            service.name(),
+            service.spec.argv.join(" ")
+        );
+        let error = self.supervise(service).err().map(|error| error.message);
+        match &error {
+            None => self.output.info(&line),
+            Some(error) => self
+                .output
+                .error(&format!("cannot start the {step}: {error}")),
+        }
+        self.boot.step(step, start, error);
+    }
+
+    fn keeper(&self) -> Service {
+        let plan = &self.boot.plan;
+        let mut spec = own_spec(
+            KEEPER,
+            Kind::Helper,
+            vec![self.boot.herm.clone(), KEEPER.to_owned()],
+        );
+        let mut variable = |name: &str, value: &str| {
+            let value = EnvVar {
+                value: value.to_owned(),
+                origin: "herm".to_owned(),
+            };
+            spec.env.insert(name.to_owned(), value);
+        };
+        if let Some(home) = &plan.home {
+            variable("HERMES_HOME", home);
+            variable("HOME", home);
+        }
+        if let Some(profile) = &plan.gateway_run {
+            variable("HERM_GATEWAY_RUN", profile);
+        }
+        own_service(
+            spec,
+            plan.service_user.clone().unwrap_or_else(identity::own),
+        )
+    }
+
+    /// Stop graces that can't fit the budget are told at boot, not found out at the stop.
+    fn warn_of_short_budget(&mut self) {
+        for short in self.engine.stop_budget(self.settings.stop_budget) {
+            // A default grace is cut to the budget without a word: nobody asked for it.
+            let asked = self
+                .services
+                .get(short.id)
+                .and_then(|service| service.spec.stop.grace_ms);
+            if asked.is_none() {
+                continue;
+            }
+            let name = self.name_of(short.id);
+            let text = format!(
+                "{name} wants {:?} to stop, and the budget leaves it {:?}; raise HERM_STOP_TIMEOUT \
+                 and docker's --stop-timeout",
+                short.grace, short.granted
+            );
+            self.output.warn(&text);
+            self.boot.report.warnings.push(text);
+        }
+    }
+
+    fn report_features(&mut self) {
+        let mut feature = |name: &str, available: bool, detail: String| {
+            let name = name.to_owned();
+            self.boot.report.features.push(Feature {
+                name,
+                available,
+                detail,
+            });
+        };
+        let uid = Self::uid();
+        feature("root", uid == 0, format!("uid {uid}"));
+        let pid = std::process::id();
+        feature("pid1", herm_sys::process::is_pid1(), format!("pid {pid}"));
+        let limit = herm_sys::rlimit::get(herm_sys::rlimit::Resource::OpenFiles).soft;
+        let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        let capacity = Self::capacity();
+        let detail = format!("{limit} descriptors, enough for {capacity} services");
+        self.boot.report.features.push(Feature {
+            name: "capacity".to_owned(),
+            available: true,
+            detail,
+        });
+    }
+}
+
+/// Opens a recorded environment to a group, or to everyone where there is none.
+fn share(dir: &Path, group: Option<u32>) -> io::Result<()> {
+    let (dir_mode, file_mode) = if group.is_some() {
+        (0o750, 0o640)
+    } else {
+        (0o755, 0o644)
+    };
+    let open = |path: &Path, mode: u32| {
+        std::os::unix::fs::chown(path, None, group)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    };
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // Hooks may leave anything there; only plain files are variables.
+        if entry.file_type()?.is_file() {
+            open(&entry.path(), file_mode)?;
+        }
+    }
+    open(dir, dir_mode)
+}
+
+/// The signal that asks the main program to stop is what Docker sends, unless it is told.
+fn main_service(main: MainProgram) -> Service {
+    let mut spec = own_spec(main_process::NAME, Kind::Main, main.argv);
+    for (name, value) in main.env {
+        spec.env.insert(
+            name,
+            EnvVar {
+                value,
+                origin: "herm".to_owned(),
+            },
+        );
+    }
+    own_service(spec, main.ids.unwrap_or_else(identity::own))
+}
+
+fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec {
+    ServiceSpec {
+        name: name.to_owned(),
+        kind,
+        profile: None,
+        argv,
+        env: std::collections::BTreeMap::new(),
+        unset_env: Vec::new(),
+        cwd: None,
+        user: None,
+        oneshot: false,
+        requires: Vec::new(),
+        after: Vec::new(),
+        readiness: ReadinessSpec::None,
+        health: None::<HealthSpec>,
+        restart: RestartSpec::default(),
+        stop: StopSpec::default(),
+        log: LogSpec::default(),
+        port: None,
+        initial: Desired::Up,
+        disabled: None,
+    }
+}
+
+fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
+    Service {
+        spec,
+        ids,
+        registrar: Registrar { uid: 0 },
+        annotation: Annotation::default(),
+        order: None,
+        recorded: 0,
+        survivors: Vec::new(),
+    }
+}

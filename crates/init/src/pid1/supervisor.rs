@@ -1,0 +1,200 @@
+//! PID 1 as one value: the engine, what it is fed from, and what carries out its actions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+use herm_engine::{Config, Engine, Event};
+use herm_sys::rlimit::Limit;
+use herm_sys::signals::SignalFd;
+use herm_sys::spawn::Spawner;
+
+use super::boot::Boot;
+use super::control::feed::Feed;
+use super::control::server::Server;
+use super::control::waiters::Waiters;
+use super::convert::Clock;
+use super::cookies::Cookies;
+use super::known_set::{Attributions, Sight};
+use super::logs::Logs;
+use super::output::Output;
+use super::probes::Probes;
+use super::reactor::Reactor;
+use super::records::Records;
+use super::reexec::Reexec;
+use super::services::{RunRecord, Services};
+use super::settings::{Options, Settings};
+use super::shutdown::Shutdown;
+use crate::environment::Environment;
+
+/// A run and the descriptors that belong to it.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What survives re-execution.
+    pub(crate) record: RunRecord,
+    /// PID 1's read end of its log pipe, until the log daemon has seen its end.
+    pub(crate) log: Option<OwnedFd>,
+    /// The read end of its notification pipe, or its datagram socket.
+    pub(crate) notify: Option<OwnedFd>,
+    /// The engine waits for its last process to go.
+    pub(crate) draining: bool,
+}
+
+/// What a child of PID 1 is, besides services.
+#[derive(Debug)]
+pub(crate) enum Helper {
+    /// The one-shot setup.
+    Setup,
+    /// The log daemon.
+    Logd,
+    /// A readiness or health probe.
+    Probe,
+    /// Looks for cookies.
+    Cookies,
+    /// Tries the state on the binary that is to take over.
+    CheckState,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    pub(crate) options: Options,
+    pub(crate) settings: Settings,
+    pub(crate) environment: Environment,
+    /// This run of the supervisor.
+    pub(crate) instance: String,
+    pub(crate) output: Output,
+    pub(crate) reactor: Reactor,
+    pub(crate) signals: SignalFd,
+    pub(crate) open_files: Option<Limit>,
+    pub(crate) engine: Engine,
+    /// What the engine is still to be told.
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) services: Services,
+    pub(crate) runs: BTreeMap<u64, Run>,
+    /// Which run a main process belongs to.
+    pub(crate) mains: BTreeMap<i32, u64>,
+    /// Runs whose program is not known to be executed yet.
+    pub(crate) starting: BTreeSet<u64>,
+    pub(crate) helpers: BTreeMap<i32, Helper>,
+    pub(crate) spawner: Spawner,
+    pub(crate) server: Server,
+    pub(crate) waiters: Waiters,
+    pub(crate) feed: Feed,
+    pub(crate) logs: Logs,
+    pub(crate) probes: Probes,
+    pub(crate) cookies: Cookies,
+    pub(crate) attributions: Attributions,
+    pub(crate) sight: Sight,
+    pub(crate) records: Records,
+    pub(crate) boot: Boot,
+    pub(crate) shutdown: Option<Shutdown>,
+    pub(crate) reexec: Reexec,
+    /// Clients with requests that were not looked at yet, because others had to have their turn.
+    pub(crate) again: BTreeSet<u64>,
+    /// Services that changed since subscribers were last told.
+    pub(crate) changed: BTreeSet<herm_engine::ServiceId>,
+    /// Looks at the processes below us are due for draining runs.
+    pub(crate) recount: bool,
+    /// Dead children are left for the next turn.
+    pub(crate) more_dead: bool,
+}
+
+/// What PID 1 is before it is a supervisor.
+pub(crate) struct Foundation {
+    pub(crate) signals: SignalFd,
+    pub(crate) reactor: Reactor,
+    pub(crate) listener: UnixListener,
+    pub(crate) boot: Boot,
+}
+
+/// The engine's settings.
+pub(crate) fn engine_config() -> Config {
+    Config::default()
+}
+
+/// A number that differs from boot to boot, for the engine's jitter.
+pub(crate) fn seed() -> u64 {
+    let mut bytes = [0_u8; 8];
+    // Without entropy yet (a machine's first second) the jitter is the clock's.
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        Ok(_) | Err(_) => Clock::read().now.as_nanos(),
+    }
+}
+
+impl Supervisor {
+    /// Puts everything together.
+    pub(crate) fn assemble(
+        options: Options,
+        settings: Settings,
+        environment: Environment,
+        foundation: Foundation,
+        engine: Engine,
+        records: Records,
+    ) -> Result<Self, String> {
+        let Foundation {
+            signals,
+            reactor,
+            listener,
+            boot,
+        } = foundation;
+        let server = Server::new(listener, &reactor)
+            .map_err(|error| format!("cannot serve the control socket: {error}"))?;
+        let output = Output::new(settings.level);
+        Ok(Self {
+            options,
+            settings,
+            environment,
+            instance: format!("{:016x}", seed()),
+            output,
+            reactor,
+            signals,
+            open_files: None,
+            engine,
+            events: VecDeque::new(),
+            services: Services::default(),
+            runs: BTreeMap::new(),
+            mains: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            helpers: BTreeMap::new(),
+            spawner: Spawner::new(),
+            server,
+            waiters: Waiters::default(),
+            feed: Feed::default(),
+            logs: Logs::default(),
+            probes: Probes::default(),
+            cookies: Cookies::default(),
+            attributions: Attributions::default(),
+            sight: Sight::default(),
+            records,
+            boot,
+            shutdown: None,
+            reexec: Reexec::default(),
+            again: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            recount: false,
+            more_dead: false,
+        })
+    }
+
+    /// The clocks now.
+    #[expect(clippy::unused_self, reason = "reads as what it is: PID 1's clock")]
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::read()
+    }
+
+    /// Our children that are not what a run left behind.
+    pub(crate) fn expected_children(&self) -> BTreeSet<i32> {
+        self.mains
+            .keys()
+            .chain(self.helpers.keys())
+            .copied()
+            .collect()
+    }
+
+    /// The uid PID 1 runs as.
+    pub(crate) fn uid() -> u32 {
+        rustix::process::getuid().as_raw()
+    }
+}

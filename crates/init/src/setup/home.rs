@@ -1,0 +1,537 @@
+//! The home's own steps: made, owned, private, seeded.
+//!
+//! All of it runs as root where there is root, in a directory that agents write to. So everything
+//! goes through [`herm_sys::fs_at`]: nothing here takes a path into the home.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use herm_sys::fs_at::{Dir, Entry, Made, Owner, Visit, file_type};
+use rustix::fs::FileType;
+
+use super::api_key;
+use super::plan::Ids;
+use super::report::Reporter;
+use crate::environment::Environment;
+
+/// The directories of a home (contract section 2).
+const SEEDED_DIRS: [&str; 10] = [
+    "cron",
+    "sessions",
+    "logs",
+    "hooks",
+    "memories",
+    "skills",
+    "skins",
+    "plans",
+    "workspace",
+    "home",
+];
+
+/// Seeded, but the user's own: what is in them is never given to anybody.
+const USERS_OWN_DIRS: [&str; 2] = ["workspace", "home"];
+
+const PROFILES: &str = "profiles";
+
+/// herm's own records. PID 1 makes it as root where it has nowhere else to listen.
+const RECORDS: &str = ".herm";
+
+/// A file seeded from the image's templates, and the mode it always has.
+struct Template {
+    name: &'static str,
+    source: &'static str,
+    mode: u32,
+}
+
+const TEMPLATES: [Template; 3] = [
+    Template {
+        name: ".env",
+        source: ".env.example",
+        mode: 0o600,
+    },
+    Template {
+        name: "config.yaml",
+        source: "cli-config.yaml.example",
+        mode: 0o640,
+    },
+    Template {
+        name: "SOUL.md",
+        source: "docker/SOUL.md",
+        mode: 0o644,
+    },
+];
+
+/// Modes that are put right at each boot.
+const PRIVATE_FILES: [(&str, u32); 3] = [
+    ("config.yaml", 0o640),
+    (".env", 0o600),
+    ("auth.json", 0o600),
+];
+
+const DIR_MODE: u32 = 0o755;
+const PRIVATE_MODE: u32 = 0o600;
+
+/// Largest template or `.env` that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Why the home can't be prepared at all.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the home {} can't be used: {source}; mount a volume there that the container's user can write, \
+     or set HERMES_HOME to another directory",
+    home.display()
+)]
+pub(super) struct HomeError {
+    home: PathBuf,
+    source: io::Error,
+}
+
+/// Prepares the home for `user`; without one everything belongs to whoever runs this.
+pub(super) fn prepare(
+    home: &Path,
+    user: Option<&Ids>,
+    environment: &Environment,
+    reporter: &mut Reporter,
+) -> Result<(), HomeError> {
+    let unusable = |source| HomeError {
+        home: home.to_owned(),
+        source,
+    };
+    if !home.exists() {
+        reporter.did(&format!("make the home {}", home.display()));
+        if reporter.is_dry_run() {
+            return Ok(());
+        }
+        fs::create_dir_all(home).map_err(unusable)?;
+    }
+    let mut steps = HomeSteps {
+        dir: Dir::open_trusted(home).map_err(unusable)?,
+        owner: user.map(|ids| Owner {
+            uid: ids.uid,
+            gid: ids.gid,
+        }),
+        reporter,
+    };
+    let install_dir = PathBuf::from(
+        environment
+            .get_nonempty("HERM_INSTALL_DIR")
+            .unwrap_or("/opt/hermes"),
+    );
+    steps.step("ownership", HomeSteps::own);
+    steps.step("directories", HomeSteps::make_dirs);
+    steps.step("seeds", |steps| steps.seed(&install_dir));
+    steps.step("auth", |steps| steps.bootstrap_auth(environment));
+    steps.step("api key", |steps| steps.make_api_key(environment));
+    steps.step("permissions", HomeSteps::fix_modes);
+    Ok(())
+}
+
+struct HomeSteps<'a> {
+    dir: Dir,
+    owner: Option<Owner>,
+    reporter: &'a mut Reporter,
+}
+
+impl HomeSteps<'_> {
+    /// Runs a step; what goes wrong in it is told and does not keep the others from running.
+    fn step(&mut self, name: &str, work: impl FnOnce(&mut Self) -> io::Result<()>) {
+        let start = self.reporter.now_us();
+        let result = work(self);
+        self.reporter.note(name, start, result.as_ref().err());
+        if let Err(error) = result {
+            let advice = advice(&error);
+            self.reporter.warn(&format!("{name}: {error}{advice}"));
+        }
+    }
+
+    /// Gives the home, its top-level files and herm's directories to the service user: only what
+    /// is wrong, on this file system only, never what the user mounted or keeps in `workspace`.
+    fn own(&mut self) -> io::Result<()> {
+        let Some(owner) = self.owner else {
+            return Ok(());
+        };
+        let mut repaired = Repaired::default();
+        let home = self.dir.stat_self()?;
+        if wrong_owner(home.st_uid, home.st_gid, owner) {
+            repaired.count += 1;
+            if !self.reporter.is_dry_run() {
+                self.dir.set_own_owner(owner)?;
+            }
+        }
+        let device = home.st_dev;
+        for name in self.dir.names()? {
+            let Some(stat) = self.dir.stat(&name)? else {
+                continue;
+            };
+            let is_ours = match file_type(&stat) {
+                FileType::Directory => {
+                    name == PROFILES
+                        || name == RECORDS
+                        || SEEDED_DIRS.iter().any(|dir| name == *dir)
+                }
+                FileType::RegularFile => true,
+                _ => false,
+            };
+            if !is_ours || stat.st_dev != device {
+                continue;
+            }
+            let dry_run = self.reporter.is_dry_run();
+            let entry = Entry {
+                dir: &self.dir,
+                name: &name,
+                stat,
+            };
+            repaired.own(&entry, owner, dry_run);
+            let users_own = USERS_OWN_DIRS.iter().any(|dir| name == *dir);
+            if file_type(&stat) == FileType::Directory && !users_own {
+                let inner = self.dir.open_dir(&name)?;
+                inner.walk(&mut |entry| {
+                    repaired.own(entry, owner, dry_run);
+                    Ok(Visit::Enter)
+                })?;
+            }
+        }
+        self.tell(&repaired, owner);
+        Ok(())
+    }
+
+    fn tell(&mut self, repaired: &Repaired, owner: Owner) {
+        if repaired.count > 0 {
+            self.reporter.did(&format!(
+                "give {} entries of the home to {}:{}",
+                repaired.count, owner.uid, owner.gid
+            ));
+        }
+        if let Some((name, error)) = &repaired.refused {
+            self.reporter.warn(&format!(
+                "{} entries keep their owner, {} first: {error}{}",
+                repaired.refusals,
+                name.display(),
+                advice(error)
+            ));
+        }
+    }
+
+    fn make_dirs(&mut self) -> io::Result<()> {
+        let mut missing = Vec::new();
+        for name in SEEDED_DIRS.iter().chain(&[PROFILES]) {
+            if !self.dir.has(name)? {
+                missing.push(*name);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.reporter
+            .did(&format!("make the directories {}", missing.join(", ")));
+        if self.reporter.is_dry_run() {
+            return Ok(());
+        }
+        for name in missing {
+            if self.dir.make_dir(name, DIR_MODE)? == Made::New
+                && let Some(owner) = self.owner
+            {
+                self.dir.set_owner(name, owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies templates of the image to files that are absent; what the image lacks is skipped.
+    fn seed(&mut self, install_dir: &Path) -> io::Result<()> {
+        for template in &TEMPLATES {
+            if self.dir.has(template.name)? {
+                continue;
+            }
+            match fs::read(install_dir.join(template.source)) {
+                Ok(contents) => self.create(template.name, &contents, template.mode)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `auth.json` from the environment once; a token that was rotated since is never
+    /// overwritten.
+    fn bootstrap_auth(&mut self, environment: &Environment) -> io::Result<()> {
+        match environment.get_nonempty("HERMES_AUTH_JSON_BOOTSTRAP") {
+            Some(auth) if !self.dir.has("auth.json")? => {
+                self.create("auth.json", auth.as_bytes(), PRIVATE_MODE)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn make_api_key(&mut self, environment: &Environment) -> io::Result<()> {
+        let file = self
+            .dir
+            .read_if_present(".env", MAX_FILE_BYTES)?
+            .unwrap_or_default();
+        let key = api_key::random_key()?;
+        let lookup = |name: &str| environment.get(name).map(str::to_owned);
+        let Some(edited) = api_key::with_key(&file, &lookup, || key) else {
+            return Ok(());
+        };
+        self.reporter
+            .did("add a random API_SERVER_KEY to .env, because the API server is on without one");
+        self.write(".env", &edited, PRIVATE_MODE)
+    }
+
+    fn fix_modes(&mut self) -> io::Result<()> {
+        for (name, mode) in PRIVATE_FILES {
+            let Some(stat) = self.dir.stat(name)? else {
+                continue;
+            };
+            let now = stat.st_mode & 0o7777;
+            if now == mode {
+                continue;
+            }
+            self.reporter
+                .did(&format!("mode of {name}: {now:04o} -> {mode:04o}"));
+            if !self.reporter.is_dry_run() {
+                self.dir.set_mode(name, mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, name: &str, contents: &[u8], mode: u32) -> io::Result<()> {
+        self.reporter.did(&format!("make {name}"));
+        self.write(name, contents, mode)
+    }
+
+    fn write(&mut self, name: &str, contents: &[u8], mode: u32) -> io::Result<()> {
+        if self.reporter.is_dry_run() {
+            return Ok(());
+        }
+        self.dir.write_atomic(name, contents, mode, self.owner)
+    }
+}
+
+/// What the repair of ownership did and could not do.
+#[derive(Default)]
+struct Repaired {
+    count: u64,
+    refusals: u64,
+    refused: Option<(std::ffi::OsString, io::Error)>,
+}
+
+impl Repaired {
+    fn own(&mut self, entry: &Entry<'_>, owner: Owner, dry_run: bool) {
+        let stat = &entry.stat;
+        let ours = matches!(file_type(stat), FileType::RegularFile | FileType::Directory);
+        if !ours || !wrong_owner(stat.st_uid, stat.st_gid, owner) {
+            return;
+        }
+        let result = if dry_run {
+            Ok(true)
+        } else {
+            entry.dir.set_owner(entry.name, owner)
+        };
+        match result {
+            Ok(changed) => self.count += u64::from(changed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.refuse(entry.name, error),
+        }
+    }
+
+    fn refuse(&mut self, name: &OsStr, error: io::Error) {
+        self.refusals += 1;
+        if self.refused.is_none() {
+            self.refused = Some((name.to_owned(), error));
+        }
+    }
+}
+
+fn wrong_owner(uid: u32, gid: u32, owner: Owner) -> bool {
+    uid != owner.uid || gid != owner.gid
+}
+
+/// What to do about an error, where there is something.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; where root may not change owners (rootless Podman, NFS), give the volume to the \
+             container's user from outside"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; the volume is mounted read-only",
+        io::ErrorKind::StorageFull => "; make room on the volume",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    struct World {
+        root: tempfile::TempDir,
+        variables: Vec<(String, String)>,
+    }
+
+    fn world() -> World {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("image/docker")).unwrap();
+        fs::write(root.path().join("image/.env.example"), "# keys\n").unwrap();
+        fs::write(root.path().join("image/docker/SOUL.md"), "soul\n").unwrap();
+        let install = root.path().join("image").display().to_string();
+        World {
+            root,
+            variables: vec![("HERM_INSTALL_DIR".to_owned(), install)],
+        }
+    }
+
+    impl World {
+        fn with(mut self, name: &str, value: &str) -> Self {
+            self.variables.push((name.to_owned(), value.to_owned()));
+            self
+        }
+
+        fn home(&self, name: &str) -> PathBuf {
+            self.root.path().join("home").join(name)
+        }
+
+        fn prepare(&self, user: Option<&Ids>, dry_run: bool) -> Reporter {
+            let environment = Environment::from_variables(
+                self.variables
+                    .iter()
+                    .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+            );
+            let mut reporter = Reporter::new(dry_run);
+            prepare(&self.home(""), user, &environment, &mut reporter).unwrap();
+            reporter
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn somebody() -> Ids {
+        Ids {
+            name: None,
+            uid: 4711,
+            gid: 4712,
+            groups: Vec::new(),
+        }
+    }
+
+    fn is_root() -> bool {
+        let root = rustix::process::geteuid().is_root();
+        if !root {
+            println!("skipped: only root gives files away");
+        }
+        root
+    }
+
+    #[test]
+    fn a_fresh_home_is_seeded_and_a_second_boot_changes_nothing() {
+        let world = world().with("HERMES_AUTH_JSON_BOOTSTRAP", "{}");
+        assert!(world.prepare(None, false).changed());
+        assert_eq!(fs::read_to_string(world.home("SOUL.md")).unwrap(), "soul\n");
+        assert_eq!(mode(&world.home(".env")), 0o600);
+        assert_eq!(mode(&world.home("auth.json")), 0o600);
+        assert!(world.home("profiles").is_dir() && world.home("workspace").is_dir());
+        assert!(
+            !world.home("config.yaml").exists(),
+            "the image has no template of it"
+        );
+        assert!(!world.prepare(None, false).changed());
+    }
+
+    #[test]
+    fn a_dry_run_tells_and_does_nothing() {
+        let world = world();
+        fs::create_dir(world.home("")).unwrap();
+        assert!(world.prepare(None, true).changed());
+        assert_eq!(fs::read_dir(world.home("")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_rotated_token_is_never_overwritten() {
+        let world = world().with("HERMES_AUTH_JSON_BOOTSTRAP", "old");
+        world.prepare(None, false);
+        fs::write(world.home("auth.json"), "rotated").unwrap();
+        world.prepare(None, false);
+        assert_eq!(
+            fs::read_to_string(world.home("auth.json")).unwrap(),
+            "rotated"
+        );
+    }
+
+    #[test]
+    fn l25_modes_and_owners_are_put_right_also_deep_under_correct_parents() {
+        if !is_root() {
+            return;
+        }
+        let world = world();
+        let user = somebody();
+        world.prepare(Some(&user), false);
+        fs::create_dir_all(world.home("profiles/a/cron")).unwrap();
+        world.prepare(Some(&user), false);
+        // As a boot without a writable /run leaves it.
+        fs::create_dir_all(world.home(".herm/run")).unwrap();
+        let planted = world.home("profiles/a/cron/jobs.json");
+        fs::write(&planted, "[]").unwrap();
+        fs::write(world.home("config.yaml"), "a: 1").unwrap();
+        assert!(world.prepare(Some(&user), false).changed());
+        let records = world.home(".herm/run");
+        for path in [
+            &planted,
+            &records,
+            &world.home("config.yaml"),
+            &world.home(""),
+        ] {
+            let found = fs::metadata(path).unwrap();
+            assert_eq!(
+                (found.uid(), found.gid()),
+                (4711, 4712),
+                "{}",
+                path.display()
+            );
+        }
+        assert_eq!(mode(&world.home("config.yaml")), 0o640);
+        assert!(!world.prepare(Some(&user), false).changed());
+    }
+
+    #[test]
+    fn l26_what_the_user_keeps_in_workspace_stays_the_users() {
+        if !is_root() {
+            return;
+        }
+        let world = world();
+        world.prepare(Some(&somebody()), false);
+        fs::write(world.home("workspace/mine"), "x").unwrap();
+        fs::create_dir(world.home("own-mount")).unwrap();
+        fs::write(world.home("own-mount/mine"), "x").unwrap();
+        world.prepare(Some(&somebody()), false);
+        assert_eq!(fs::metadata(world.home("workspace/mine")).unwrap().uid(), 0);
+        assert_eq!(fs::metadata(world.home("own-mount/mine")).unwrap().uid(), 0);
+    }
+
+    #[test]
+    fn l27_links_planted_in_the_home_lead_nowhere() {
+        if !is_root() {
+            return;
+        }
+        let world = world();
+        world.prepare(Some(&somebody()), false);
+        let secret = world.root.path().join("secret");
+        fs::write(&secret, "root's").unwrap();
+        symlink(&secret, world.home("config.yaml")).unwrap();
+        symlink(world.root.path(), world.home("logs/up")).unwrap();
+        fs::remove_file(world.home(".env")).unwrap();
+        fs::hard_link(&secret, world.home(".env")).unwrap();
+        fs::hard_link(&secret, world.home("cron/linked")).unwrap();
+        world.prepare(Some(&somebody()), false);
+        let found = fs::metadata(&secret).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o644));
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "root's");
+        assert_eq!(fs::metadata(world.root.path()).unwrap().uid(), 0);
+    }
+}

@@ -1,0 +1,164 @@
+//! The image's own boot scripts: `/etc/cont-init.d` (contract section 3.3, `s6.md` section 6.2).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// What a failing script means (`S6_BEHAVIOUR_IF_STAGE2_FAILS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    /// Say so and go on (0 and 1).
+    GoOn,
+    /// Say so and end the boot (2).
+    Stop,
+}
+
+impl OnFailure {
+    /// The policy for the variable's value; what can't be read is the default, 0.
+    pub(super) fn from_setting(value: Option<&str>) -> Self {
+        match value.and_then(|text| text.trim().parse::<u32>().ok()) {
+            Some(level) if level >= 2 => Self::Stop,
+            Some(_) | None => Self::GoOn,
+        }
+    }
+}
+
+/// A script that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HookError {
+    /// It could not be started.
+    #[error("{} can't be run: {source}; it must be executable and start with #!", script.display())]
+    NotRun {
+        /// The script.
+        script: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended with a failure.
+    #[error("{} failed: {outcome}", script.display())]
+    Failed {
+        /// The script.
+        script: PathBuf,
+        /// `exit 3` or `killed by signal 9`.
+        outcome: String,
+    },
+}
+
+/// The scripts of a hook directory in the order they run: by the bytes of their names, dot files
+/// left out. A missing directory has none.
+pub(super) fn scripts(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let entry = entry?;
+        let name: OsString = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") && !entry.path().is_dir() {
+            found.insert(name, entry.path());
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Runs one script to its end with the given environment, `cmd` as JSON in `HERM_CMD`.
+pub(super) fn run(
+    script: &Path,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    cmd: &[String],
+) -> Result<(), HookError> {
+    let status = Command::new(script)
+        .env_clear()
+        .envs(environment)
+        .env("HERM_CMD", serde_json::Value::from(cmd).to_string())
+        .status()
+        .map_err(|source| HookError::NotRun {
+            script: script.to_owned(),
+            source,
+        })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(HookError::Failed {
+        script: script.to_owned(),
+        outcome: describe(status),
+    })
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn write_script(dir: &Path, name: &str, body: &str) -> PathBuf {
+        let path = dir.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn scripts_run_in_the_order_of_their_bytes_without_hidden_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["02-b", "015-a", ".hidden", "01-c"] {
+            write_script(dir.path(), name, "");
+        }
+        let names: Vec<_> = scripts(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|path| path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["01-c", "015-a", "02-b"]);
+        assert!(scripts(&dir.path().join("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn l52_a_script_sees_the_cmd_and_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let script = write_script(
+            dir.path(),
+            "01",
+            &format!("printf '%s|%s' \"$HERM_CMD\" \"$FOO\" > {}", out.display()),
+        );
+        let cmd = ["chat".to_owned(), "-q".to_owned(), "it's \"x\"".to_owned()];
+        run(&script, [("FOO".into(), "bar".into())], &cmd).unwrap();
+        assert_eq!(
+            fs::read_to_string(out).unwrap(),
+            r#"["chat","-q","it's \"x\""]|bar"#
+        );
+    }
+
+    #[test]
+    fn a_failing_script_is_named_with_its_exit() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = write_script(dir.path(), "01-bad", "exit 3");
+        let message = run(&script, [], &[]).unwrap_err().to_string();
+        assert!(
+            message.contains("01-bad") && message.contains("exit 3"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_policy_stops_the_boot_only_from_two_on() {
+        assert_eq!(OnFailure::from_setting(None), OnFailure::GoOn);
+        assert_eq!(OnFailure::from_setting(Some("1")), OnFailure::GoOn);
+        assert_eq!(OnFailure::from_setting(Some("2")), OnFailure::Stop);
+        assert_eq!(OnFailure::from_setting(Some("junk")), OnFailure::GoOn);
+    }
+}

@@ -1,0 +1,289 @@
+//! One-shot setup: everything the boot does in the volume and in `/etc`, top to bottom.
+//!
+//! Runs as a child of PID 1 (`herm-setup`, the same binary) before any service. It prints one line
+//! per change and hands its findings to PID 1 as a [`Plan`]. Every step can be repeated and can be
+//! interrupted anywhere: it looks at what is, and changes only what is wrong.
+
+mod api_key;
+mod home;
+mod hooks;
+mod identity;
+mod plan;
+mod report;
+mod search_path;
+mod users;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use herm_sys::exec::take_inherited;
+
+use crate::environment::Environment;
+use crate::main_program::{self, Image, Route, is_true};
+use hooks::OnFailure;
+use identity::{Accounts, Identities};
+use report::Reporter;
+
+pub use plan::{Ids, MainProgram, Plan};
+
+/// Exit code of a boot that the configuration makes impossible (contract section 4).
+const BAD_CONFIG: u8 = 78;
+/// Exit code of a boot that a hook script stopped (`s6.md` section 6.3).
+const HOOK_FAILED: u8 = 1;
+
+const CONT_INIT: &str = "/etc/cont-init.d";
+
+/// What setup was asked to do.
+#[derive(Debug, Default)]
+struct Options {
+    dry_run: bool,
+    plan_fd: Option<i32>,
+    cmd: Vec<String>,
+}
+
+/// Why the boot can't go on.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error(transparent)]
+    BadId(#[from] users::BadId),
+    #[error("{0}; set S6_BEHAVIOUR_IF_STAGE2_FAILS=0 to boot all the same")]
+    Hook(#[from] hooks::HookError),
+    #[error("the plan can't be handed to PID 1: {0}")]
+    Plan(io::Error),
+}
+
+impl SetupError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::BadId(_) => BAD_CONFIG,
+            Self::Hook(_) | Self::Plan(_) => HOOK_FAILED,
+        }
+    }
+}
+
+/// Entry point of `herm-setup [--dry-run] [--plan-fd N] [-- CMD…]`; returns its exit code.
+pub fn main(args: &[OsString]) -> u8 {
+    let options = match parse(args) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("herm-setup: {message}");
+            return 2;
+        }
+    };
+    match run(&options, &Environment::capture()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("setup: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
+    let plan_pipe = options.plan_fd.map(plan_pipe).transpose()?;
+    let mut reporter = Reporter::new(options.dry_run);
+    let accounts = Accounts::in_dir(Path::new("/etc"));
+    let identities = reporter.step("identity", |reporter| {
+        accounts.resolve(environment, reporter)
+    })?;
+    let home = environment.get_nonempty("HERMES_HOME");
+    if let Some(home) = home
+        && is_enabled(environment)
+    {
+        // What is wrong with the home is told and lived with: the rest of the boot makes sense
+        // without it.
+        if let Err(error) = home::prepare(
+            Path::new(home),
+            identities.service_user.as_ref(),
+            environment,
+            &mut reporter,
+        ) {
+            reporter.warn(&error.to_string());
+        }
+    }
+    run_hooks(options, environment, &mut reporter)?;
+    if options.dry_run && !reporter.changed() {
+        println!("setup: nothing to change");
+    }
+    let plan = make_plan(options, environment, identities, reporter);
+    match plan_pipe {
+        Some(pipe) => hand_over(&plan, pipe),
+        None => Ok(()),
+    }
+}
+
+/// Takes the plan's pipe, and keeps it from the hooks: they may run programs of any user's, and the
+/// plan says what runs as root.
+fn plan_pipe(fd: i32) -> Result<File, SetupError> {
+    let missing = || io::Error::other(format!("descriptor {fd} is not open"));
+    take_inherited(fd)
+        .map(File::from)
+        .ok_or_else(|| SetupError::Plan(missing()))
+}
+
+/// The `PATH` of root's processes, where it is another than the container's.
+fn roots_path(environment: &Environment) -> Option<String> {
+    let path = environment.get("PATH")?;
+    let trusted = search_path::trusted(path, 0);
+    (rustix::process::geteuid().is_root() && trusted != path).then_some(trusted)
+}
+
+/// `HERM_SETUP=0` leaves the home as it is.
+fn is_enabled(environment: &Environment) -> bool {
+    environment.get_nonempty("HERM_SETUP") != Some("0")
+}
+
+fn run_hooks(
+    options: &Options,
+    environment: &Environment,
+    reporter: &mut Reporter,
+) -> Result<(), SetupError> {
+    let on_failure = OnFailure::from_setting(environment.get("S6_BEHAVIOUR_IF_STAGE2_FAILS"));
+    let scripts = match hooks::scripts(Path::new(CONT_INIT)) {
+        Ok(scripts) => scripts,
+        Err(error) => {
+            reporter.warn(&format!("{CONT_INIT} can't be read: {error}"));
+            return Ok(());
+        }
+    };
+    for script in scripts {
+        let name = script.display().to_string();
+        if reporter.is_dry_run() {
+            reporter.did(&format!("run {name}"));
+            continue;
+        }
+        let path = roots_path(environment).map(|path| ("PATH".into(), path.into()));
+        let variables = environment
+            .for_root()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .chain(path);
+        let result = reporter.step(&name, |_| hooks::run(&script, variables, &options.cmd));
+        match (result, on_failure) {
+            (Ok(()), _) => {}
+            (Err(error), OnFailure::GoOn) => reporter.warn(&format!("{error}; the boot goes on")),
+            (Err(error), OnFailure::Stop) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn make_plan(
+    options: &Options,
+    environment: &Environment,
+    identities: Identities,
+    reporter: Reporter,
+) -> Plan {
+    let home = environment.get_nonempty("HERMES_HOME").map(str::to_owned);
+    let unprivileged = !rustix::process::geteuid().is_root();
+    let route = main_program::route(
+        &options.cmd,
+        &Image {
+            has_home_and_user: home.is_some()
+                && (unprivileged || identities.service_user.is_some()),
+            default_program: environment.get_nonempty("HERM_MAIN"),
+            no_supervise: environment
+                .get("HERMES_GATEWAY_NO_SUPERVISE")
+                .is_some_and(is_true),
+        },
+        &|word| is_program(word, environment.get("PATH").unwrap_or_default()),
+    );
+    let reconcile = home.is_some() && !main_program::is_dashboard_only(&route);
+    let (main, gateway_run) = match route {
+        Route::AsServiceUser(argv) => {
+            let main = MainProgram {
+                argv,
+                ids: identities.service_user.clone(),
+                env: home
+                    .iter()
+                    .map(|home| ("HOME".to_owned(), home.clone()))
+                    .collect(),
+            };
+            (Some(main), None)
+        }
+        Route::AsIs(argv) => (
+            Some(MainProgram {
+                argv,
+                ..MainProgram::default()
+            }),
+            None,
+        ),
+        Route::SupervisedGateway { profile } => (None, Some(profile)),
+        Route::None => (None, None),
+    };
+    let (steps, warnings) = reporter.into_parts();
+    Plan {
+        home,
+        service_user: identities.service_user,
+        log_user: identities.log_user,
+        main,
+        gateway_run,
+        reconcile,
+        roots_path: roots_path(environment),
+        steps,
+        warnings,
+    }
+}
+
+/// Whether a word names an executable file, by its path or on `PATH`.
+fn is_program(word: &str, path: &str) -> bool {
+    let executable = |path: &Path| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    if word.contains('/') {
+        return executable(Path::new(word));
+    }
+    !word.is_empty()
+        && path
+            .split(':')
+            .any(|dir| executable(&Path::new(if dir.is_empty() { "." } else { dir }).join(word)))
+}
+
+fn hand_over(plan: &Plan, mut pipe: File) -> Result<(), SetupError> {
+    let json = serde_json::to_vec(plan).map_err(|error| SetupError::Plan(error.into()))?;
+    pipe.write_all(&json).map_err(SetupError::Plan)
+}
+
+fn parse(args: &[OsString]) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match arg.to_str() {
+            Some("--dry-run") => options.dry_run = true,
+            Some("--plan-fd") => {
+                let fd = rest.next().and_then(|fd| fd.to_str()?.parse().ok());
+                options.plan_fd = Some(fd.ok_or("--plan-fd needs a descriptor's number")?);
+            }
+            Some("--") => {
+                options.cmd = rest
+                    .by_ref()
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+            }
+            _ => return Err(format!("unknown argument {}", arg.display())),
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::IntoRawFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_hook_can_not_write_into_the_plan() {
+        // As an exec leaves it: open, inheritable, and nobody's.
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let number = writer.into_raw_fd();
+        let _pipe = plan_pipe(number).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("01");
+        let text = format!("#!/bin/sh\ntest ! -e /proc/self/fd/{number}\n");
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        hooks::run(&script, [], &[]).unwrap();
+    }
+}
