@@ -1,0 +1,202 @@
+//! `herm logs`: the kept copies, across rotated files, interleaved by time.
+//!
+//! A log directory has `current` and older files whose names are the time at which each was
+//! rotated out, so names sort by age. Every line begins with its time.
+
+mod follow;
+mod read;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use herm_home::ProfileName;
+use herm_wire::{ExitCode, ServiceView};
+use serde::Serialize;
+
+use super::named_service;
+use crate::cli::{Format, LogView, Since};
+use crate::client::Client;
+use crate::context::{Context, no_supervisor, parse_name};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Out, Tone};
+
+/// Lines shown where neither `-n` nor `--since` is given.
+const DEFAULT_LINES: usize = 100;
+
+/// One log and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    name: String,
+    dir: PathBuf,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct LogLine {
+    /// Whose.
+    service: String,
+    /// When, as the log has it; sorts as text.
+    at: String,
+    /// The line itself.
+    line: String,
+}
+
+/// Prints logs.
+pub(super) fn run(context: &Context, names: &[String], view: LogView, format: Format) -> Outcome {
+    let client = context.open()?;
+    let names = if names.is_empty() {
+        vec![context.profile()?.to_string()]
+    } else {
+        names.to_vec()
+    };
+    show(&find(context, client, &names)?, view, format)
+}
+
+/// Follows a profile's log from now on.
+pub(super) fn follow_profile(context: &Context, profile: &ProfileName) -> Outcome {
+    let source = Source {
+        name: profile.to_string(),
+        dir: context.home().gateway_log_dir(profile),
+    };
+    let view = LogView {
+        follow: true,
+        lines: Some(0),
+        since: None,
+    };
+    show(&[source], view, Format { json: false })
+}
+
+/// The last lines of a log since a time, without their times; nothing where there is none.
+pub(super) fn last_lines(dir: &Path, count: usize, since: &str) -> Vec<String> {
+    let source = Source {
+        name: String::new(),
+        dir: dir.to_owned(),
+    };
+    let lines = read::tail(&source, Some(count), Some(since)).unwrap_or_default();
+    lines.into_iter().map(|line| line.line).collect()
+}
+
+/// The last line of a service's last run, as far as that is kept.
+pub(super) fn last_line(service: &ServiceView) -> Option<String> {
+    let exit = service.last_exit.as_ref()?;
+    let ended = herm_home::clock::parse(&exit.at)?;
+    // The time of the end has no fraction here, so the run may have begun within the second before.
+    let ran = Duration::try_from_secs_f64(exit.after_s).ok()? + Duration::from_secs(1);
+    let since = bound(Since::At(ended.checked_sub(ran)?), ended);
+    let dir = Path::new(service.log_dir.as_deref()?);
+    last_lines(dir, 1, &since).pop()
+}
+
+fn show(sources: &[Source], view: LogView, format: Format) -> Outcome {
+    let lines = view
+        .lines
+        .or_else(|| view.since.is_none().then_some(DEFAULT_LINES));
+    let since = view.since.map(|since| bound(since, SystemTime::now()));
+    let mut printer = Printer {
+        out: Out::stdout(),
+        named: sources.len() > 1,
+        json: format.json,
+    };
+    // The followers look first, so that no line falls between what is shown and what follows.
+    let follower = view
+        .follow
+        .then(|| follow::Follower::new(sources))
+        .transpose()?;
+    let mut shown = Vec::new();
+    for source in sources {
+        let upto = follower
+            .as_ref()
+            .and_then(|follower| follower.position(source));
+        shown.extend(read::tail_upto(source, lines, since.as_deref(), upto)?);
+    }
+    shown.sort_by(|a, b| a.at.cmp(&b.at));
+    let surplus = lines.map_or(0, |count| shown.len().saturating_sub(count));
+    printer.print(shown.get(surplus..).unwrap_or_default())?;
+    match follower {
+        Some(follower) => follower.run(|lines| printer.print(lines)),
+        None => Ok(()),
+    }
+}
+
+/// The earliest time shown, in the text form of the log's own times.
+fn bound(since: Since, now: SystemTime) -> String {
+    let at = match since {
+        Since::At(at) => at,
+        Since::Ago(span) => now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH),
+    };
+    // Without the Z a time sorts before the same second with a fraction.
+    herm_home::clock::rfc3339(at)
+        .trim_end_matches('Z')
+        .to_owned()
+}
+
+struct Printer {
+    out: Out,
+    named: bool,
+    json: bool,
+}
+
+impl Printer {
+    fn print(&mut self, lines: &[LogLine]) -> Outcome {
+        for line in lines {
+            if self.json {
+                self.out.json_line(line)?;
+                continue;
+            }
+            let at = self.out.paint(&line.at, Tone::Dim);
+            let name = if self.named {
+                format!("{} | ", line.service)
+            } else {
+                String::new()
+            };
+            let space = if line.at.is_empty() { "" } else { " " };
+            self.out.line(format!("{at}{space}{name}{}", line.line))?;
+        }
+        self.out.flush()
+    }
+}
+
+/// Where each name's log is: the supervisor knows, and for profiles the home's layout says so too.
+fn find(context: &Context, mut client: Option<Client>, names: &[String]) -> Outcome<Vec<Source>> {
+    let mut sources: Vec<Source> = Vec::new();
+    for name in names {
+        let dir = match &mut client {
+            Some(client) => supervised_dir(client, name)?,
+            None => profile_dir(context, name)?,
+        };
+        let source = Source {
+            name: name.clone(),
+            dir,
+        };
+        if !sources.iter().any(|known| known.dir == source.dir) {
+            sources.push(source);
+        }
+    }
+    Ok(sources)
+}
+
+fn supervised_dir(client: &mut Client, name: &str) -> Outcome<PathBuf> {
+    let service = named_service(client, name)?;
+    // As PID 1 it is a container's.
+    let place = if client.hello().pid == 1 {
+        "see the container's own log (`docker logs`)"
+    } else {
+        "it is on the terminal of `herm up`"
+    };
+    service.log_dir.map(PathBuf::from).ok_or_else(|| {
+        Failure::failed(format!("the output of {name} is not kept, only forwarded")).hint(place)
+    })
+}
+
+fn profile_dir(context: &Context, name: &str) -> Outcome<PathBuf> {
+    let profile = parse_name(name.strip_prefix("gateway-").unwrap_or(name))?;
+    let dir = context.home().gateway_log_dir(&profile);
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    context.check_exists(&profile)?;
+    Err(Failure {
+        message: format!("{profile} has no log yet"),
+        ..no_supervisor(context.home().root(), ExitCode::Failed)
+    })
+}

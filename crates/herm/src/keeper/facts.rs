@@ -1,0 +1,401 @@
+//! Reading the home: what the plan has to know of each profile.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::time::SystemTime;
+
+use herm_home::claims::{Claims, Needs};
+use herm_home::config::Config;
+use herm_home::dotenv::{self, Dotenv, is_truthy};
+use herm_home::files::Dir;
+use herm_home::inputs::{Inputs, fingerprint};
+use herm_home::layout::DOTENV;
+use herm_home::owner::Owner;
+use herm_home::state::{self, AgentState};
+use herm_home::unique::{API_SERVER, is_unique};
+use herm_home::{
+    Desired, Home, HomeError, ProfileName, ProfilePaths, claims, config, intent, owner, ports,
+    served,
+};
+use herm_wire::ServiceView;
+
+use super::plan::Profile;
+use crate::commands::is_free;
+use crate::context::home_failure;
+use crate::failure::{Failure, Outcome};
+use crate::launch::{Endpoint, LaunchFacts};
+
+/// One profile's files, read at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The record of intent.
+    pub(crate) intent: Option<Desired>,
+    /// The agent's state file.
+    pub(crate) agent: Option<AgentState>,
+    /// What it will take for itself when it runs.
+    needs: Needs,
+    /// Where it serves HTTP.
+    endpoint: Option<Endpoint>,
+    /// The fingerprint of what it is configured with.
+    inputs: Inputs,
+    /// When that was last written.
+    inputs_written: SystemTime,
+    /// The living gateway that its pid file names: the supervised one, unless it was found to be
+    /// another.
+    owner: Option<Owner>,
+    /// Whose that one is.
+    standing: Standing,
+}
+
+/// Whose a living gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Ours, as far as is known.
+    Unknown,
+    /// Somebody's who started it outside supervision.
+    Foreign,
+    /// It is the container's main program.
+    Main,
+}
+
+/// What is said about the reading: for the boot's output and the answer to `herm reconcile`.
+pub(crate) type Remarks = Vec<String>;
+
+impl Facts {
+    /// Reads a profile. Corrupt files are set aside and reported; they count as absent.
+    pub(crate) fn read(
+        home: &Home,
+        name: &ProfileName,
+        launch: &LaunchFacts,
+        remarks: &mut Remarks,
+    ) -> Result<Self, HomeError> {
+        let paths = home.profile(name);
+        let now = SystemTime::now();
+        let record = intent::load(&paths, now)?;
+        let agent = state::load(&paths, now)?;
+        for aside in [&record.corrupt, &agent.corrupt].into_iter().flatten() {
+            remarks.push(format!(
+                "{name}: a corrupt file is kept as {}: {}",
+                aside.kept_as, aside.why
+            ));
+        }
+        let dotenv = environment_of(home, name)?;
+        let config = match config::load(&paths)? {
+            Ok(config) => Some(config),
+            Err(error) => {
+                remarks.push(format!("{name}: {error}"));
+                None
+            }
+        };
+        let mut needs = Needs::of(&dotenv, config.as_ref());
+        let port = if launch.is_built_in() {
+            built_in_port(home, name, &dotenv, config.as_ref(), &mut needs, remarks)?
+        } else {
+            api_port(&needs)
+        };
+        let host = text(&dotenv, config.as_ref(), "API_SERVER_HOST", "host");
+        let owner = owner::find(&paths, Path::new("/proc"))?;
+        Ok(Self {
+            intent: record.value.map(|intent| intent.state),
+            agent: agent.value,
+            needs,
+            endpoint: port.map(|port| Endpoint { host, port }),
+            inputs: fingerprint(&paths)?,
+            inputs_written: last_written(&paths),
+            owner,
+            standing: Standing::Unknown,
+        })
+    }
+
+    /// What the state file says is desired.
+    pub(crate) fn mirrored(&self) -> Option<Desired> {
+        match self.agent.as_ref()?.desired_state()? {
+            "running" => Some(Desired::Running),
+            "stopped" => Some(Desired::Stopped),
+            _ => None,
+        }
+    }
+
+    /// Whether a gateway of it runs outside supervision, or did when this was read.
+    pub(crate) fn has_foreign(&self) -> bool {
+        self.standing == Standing::Foreign
+    }
+
+    /// Whether a gateway of it lives, of which it is not known whose it is.
+    pub(crate) fn has_unknown_owner(&self) -> bool {
+        self.owner.is_some() && self.standing == Standing::Unknown
+    }
+
+    /// Told that no supervised gateway ran after the owner was read: if it still lives it is
+    /// somebody else's.
+    pub(crate) fn nothing_supervised_runs(&mut self, home: &Home, name: &ProfileName) {
+        let now = owner::find(&home.profile(name), Path::new("/proc"))
+            .ok()
+            .flatten();
+        if now.is_some() && now == self.owner {
+            self.standing = Standing::Foreign;
+        }
+        self.owner = now;
+    }
+
+    /// Told that the main program is a gateway of this profile, whatever its files say by now.
+    pub(crate) fn main_program_is(&mut self, owner: Owner) {
+        self.owner = Some(owner);
+        self.standing = Standing::Main;
+    }
+
+    /// The gateway that runs outside supervision, in words.
+    pub(crate) fn foreign(&self) -> Option<String> {
+        let owner = self.owner.as_ref()?;
+        let process = format!("pid {}: {}", owner.pid, owner.argv.join(" "));
+        match self.standing {
+            Standing::Unknown => None,
+            Standing::Foreign => Some(format!(
+                "a gateway of this profile runs outside supervision ({process}); starting takes it over"
+            )),
+            Standing::Main => Some(format!(
+                "the main program is a gateway of this profile ({process})"
+            )),
+        }
+    }
+
+    /// Where it serves.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+}
+
+/// The port the built-in gateway of a profile will serve on: its own setting, else the one that
+/// is given to it for good. Claimed either way.
+fn built_in_port(
+    home: &Home,
+    name: &ProfileName,
+    dotenv: &Dotenv,
+    config: Option<&Config>,
+    needs: &mut Needs,
+    remarks: &mut Remarks,
+) -> Result<Option<u16>, HomeError> {
+    // A port that is named and is none is not replaced: the gateway itself says what is wrong.
+    if let Some(named) = named_port(dotenv, config) {
+        let port = named.parse().ok().filter(|port| *port != 0);
+        needs
+            .ports
+            .extend(port.map(|port| (port, API_SERVER.port_key.to_owned())));
+        return Ok(port);
+    }
+    // The agent's default is not where it listens.
+    needs.ports.retain(|_, key| *key != API_SERVER.port_key);
+    match auto_port(home, name) {
+        Ok(port) => {
+            needs.ports.insert(port, "port: auto".to_owned());
+            Ok(Some(port))
+        }
+        Err(ports::PortError::Home(error)) => Err(error),
+        Err(error @ ports::PortError::Exhausted) => {
+            remarks.push(format!("{name}: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn auto_port(home: &Home, name: &ProfileName) -> Result<u16, ports::PortError> {
+    if let Some(port) = ports::recorded(&home.profile(name))? {
+        return Ok(port);
+    }
+    let now = SystemTime::now();
+    let claims = claims::load(home, now)?.value.unwrap_or_default();
+    ports::ensure(home, name, &claims.ports().collect(), is_free, now)
+}
+
+/// Whether a profile's own files (for the default one also the container) name the port of its
+/// API server, whether that is on or not: the built-in gateway always is.
+pub(crate) fn names_its_port(home: &Home, name: &ProfileName) -> Outcome<bool> {
+    let dotenv = environment_of(home, name).map_err(home_failure)?;
+    let config = config::load(&home.profile(name))
+        .map_err(home_failure)?
+        .ok();
+    Ok(named_port(&dotenv, config.as_ref()).is_some())
+}
+
+fn named_port(dotenv: &Dotenv, config: Option<&Config>) -> Option<String> {
+    text(dotenv, config, API_SERVER.port_key, API_SERVER.extra_key)
+}
+
+fn api_port(needs: &Needs) -> Option<u16> {
+    needs
+        .ports
+        .iter()
+        .find(|(_, key)| *key == API_SERVER.port_key)
+        .map(|(port, _)| *port)
+}
+
+fn text(dotenv: &Dotenv, config: Option<&Config>, key: &str, extra: &str) -> Option<String> {
+    let configured = || config?.text(&["platforms", API_SERVER.platform, "extra", extra]);
+    dotenv
+        .get(key)
+        .map(|value| value.expose().trim().to_owned())
+        .or_else(configured)
+}
+
+/// A profile's `.env`; for the default profile over the container's own variables, which are its
+/// (L53: and no other profile's).
+fn environment_of(home: &Home, name: &ProfileName) -> Result<Dotenv, HomeError> {
+    let mut bytes = Vec::new();
+    if name.is_default() {
+        for (key, value) in env::vars().filter(|(key, _)| is_unique(key)) {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            bytes.extend_from_slice(format!("{key}='{value}'\n").as_bytes());
+        }
+    }
+    let file = Dir::open(home.profile(name).dir())?.read_input(DOTENV, dotenv::MAX_BYTES)?;
+    bytes.extend(file.map(|content| content.bytes).unwrap_or_default());
+    Ok(Dotenv::parse(&bytes))
+}
+
+/// When the youngest of a profile's inputs was written; long ago, where it has none.
+fn last_written(paths: &ProfilePaths) -> SystemTime {
+    let written = |path| {
+        std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
+    paths
+        .inputs()
+        .iter()
+        .filter_map(written)
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A time in the form of PID 1's, so that the two compare as text.
+pub(crate) fn instant_text(at: SystemTime) -> String {
+    let since_epoch = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    herm_wire::time::rfc3339(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether one gateway serves all profiles: the container says so.
+pub(crate) fn is_multiplexed() -> bool {
+    env::var("GATEWAY_MULTIPLEX_PROFILES").is_ok_and(|word| is_truthy(&word))
+}
+
+/// What the plan is made of.
+pub(crate) fn profiles(
+    home: &Home,
+    launch: &LaunchFacts,
+    facts: &BTreeMap<ProfileName, Facts>,
+    services: &BTreeMap<String, ServiceView>,
+    claims: &Settled,
+) -> Vec<Profile> {
+    let running = |name: &ProfileName| runs(services, name);
+    let states: BTreeMap<ProfileName, AgentState> = facts
+        .iter()
+        .filter(|(name, _)| running(name))
+        .filter_map(|(name, facts)| Some((name.clone(), facts.agent.clone()?)))
+        .collect();
+    let served = served::served_by(&states);
+    let multiplexed = is_multiplexed();
+    facts
+        .iter()
+        .map(|(name, facts)| Profile {
+            spec: launch.spec(home, name, facts.endpoint.as_ref()),
+            name: name.clone(),
+            intent: facts.intent,
+            mirrored: facts.mirrored(),
+            starts_by_itself: name.is_default() || !multiplexed,
+            clash: claims.refused.get(name).cloned(),
+            holds_claims: claims.holders.contains(name),
+            served_by: served.get(name).cloned(),
+            foreign: facts.foreign(),
+            inputs: facts.inputs.clone(),
+            inputs_written: instant_text(facts.inputs_written),
+        })
+        .collect()
+}
+
+/// Who holds and who was refused.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    refused: BTreeMap<ProfileName, String>,
+    holders: Vec<ProfileName>,
+}
+
+/// Takes claims and gives them back; on a disk that takes no writes, only as far as this look goes.
+pub(crate) fn take_claims(
+    home: &Home,
+    facts: &BTreeMap<ProfileName, Facts>,
+    services: &BTreeMap<String, ServiceView>,
+    remarks: &mut Remarks,
+) -> Settled {
+    let running = |name: &ProfileName| runs(services, name);
+    let settle = |claims: &mut Claims| settle_claims(claims, facts, &running);
+    claims::update(home, SystemTime::now(), settle).unwrap_or_else(|error| {
+        remarks.push(error.to_string());
+        foresee_claims(home, facts, services)
+    })
+}
+
+/// Who would hold what, without taking anything.
+pub(crate) fn foresee_claims(
+    home: &Home,
+    facts: &BTreeMap<ProfileName, Facts>,
+    services: &BTreeMap<String, ServiceView>,
+) -> Settled {
+    let read = claims::load(home, SystemTime::now())
+        .ok()
+        .and_then(|read| read.value);
+    settle_claims(&mut read.unwrap_or_default(), facts, &|name| {
+        runs(services, name)
+    })
+}
+
+fn runs(services: &BTreeMap<String, ServiceView>, name: &ProfileName) -> bool {
+    services
+        .get(&name.service())
+        .is_some_and(|view| view.pid.is_some())
+}
+
+/// Those who should run or do claim what they need, those who are down for good give it back.
+/// Who held something before goes first, then in order of names.
+fn settle_claims(
+    claims: &mut Claims,
+    facts: &BTreeMap<ProfileName, Facts>,
+    running: &dyn Fn(&ProfileName) -> bool,
+) -> Settled {
+    claims.retain(|name| facts.contains_key(name));
+    let mut settled = Settled::default();
+    let (mut holders, mut others): (Vec<_>, Vec<_>) = facts
+        .iter()
+        .partition(|(name, _)| claims.of(name).is_some());
+    holders.append(&mut others);
+    for (name, facts) in holders {
+        if facts.intent != Some(Desired::Running) && !running(name) {
+            claims.release(name);
+        } else if let Err(clashes) = claims.claim(name, facts.needs.clone()) {
+            let words: Vec<String> = clashes.iter().map(ToString::to_string).collect();
+            settled.refused.insert(name.clone(), words.join("; "));
+        }
+    }
+    settled.holders = facts
+        .keys()
+        .filter(|name| claims.of(name).is_some())
+        .cloned()
+        .collect();
+    settled
+}
+
+/// What stands in the way of starting a profile: another's claim on what it needs (L14).
+pub(crate) fn clash(home: &Home, name: &ProfileName) -> Outcome<Option<Failure>> {
+    let launch = LaunchFacts::current(home)?;
+    let facts = Facts::read(home, name, &launch, &mut Remarks::new()).map_err(home_failure)?;
+    let claims = claims::load(home, SystemTime::now())
+        .map_err(home_failure)?
+        .value
+        .unwrap_or_default();
+    let clashes = claims.clashes(name, &facts.needs);
+    Ok(clashes
+        .first()
+        .map(|clash| Failure::failed(clash.to_string())))
+}

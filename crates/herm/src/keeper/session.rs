@@ -1,0 +1,405 @@
+//! One attachment to PID 1: wait for events, changes of files and the passing of time; then make
+//! a pass. When the connection is cut (PID 1 re-executes) everything begins anew from a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use herm_home::layout::{AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SETTINGS, SOUL};
+use herm_home::{Desired, Discovery, Home, ProfileName};
+use herm_wire::{Body, ErrorCode, EventBody, Op, Order, Reply, ServiceView, State};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::boot;
+use super::facts::{Facts, Remarks};
+use super::orders::Orders;
+use super::plan::Memory;
+use crate::client::{Client, Line, PROMPT_REPLY, body_of, read_line};
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::launch::LaunchFacts;
+use crate::watch::{Changes, Watch};
+
+/// The longest the keeper goes without looking: a net under everything else.
+const SAFETY_NET: Duration = Duration::from_secs(60);
+/// Between two tries of what failed and tells nobody when it would succeed: a record on a full
+/// disk, a foreign gateway that may have ended.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How long PID 1 is looked for, at the start and after a cut.
+const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks for it. There is no event to wait for: the socket's file stays, its listener
+/// comes and goes.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// Set by PID 1 where the container's CMD is `gateway run`: the profile it names.
+const GATEWAY_RUN_VARIABLE: &str = "HERM_GATEWAY_RUN";
+/// Entries of a profile's directory whose change matters.
+const INTERESTING: [&str; 6] = [AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SOUL];
+
+/// Why a session ended.
+pub(super) enum Ended {
+    /// The connection is of no use any more.
+    Cut,
+    /// The keeper can't go on.
+    Failed(Failure),
+}
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Self::Cut
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Everything the keeper knows while it is attached.
+pub(super) struct Session {
+    pub(super) home: Home,
+    pub(super) launch: LaunchFacts,
+    /// The keeper's connection: requests, their replies and events in one order. So what a reply
+    /// shows is never newer than the orders that are known (they came before it).
+    pub(super) client: Client,
+    pub(super) services: BTreeMap<String, ServiceView>,
+    pub(super) facts: BTreeMap<ProfileName, Facts>,
+    pub(super) memory: Memory,
+    pub(super) orders: Orders,
+    watch: Watch,
+    /// Profiles to be read again; all, where `look_at_all`.
+    pub(super) dirty: BTreeSet<ProfileName>,
+    pub(super) look_at_all: bool,
+    /// A request to answer when the pass is done.
+    pub(super) asked: Option<u64>,
+    /// Something happened since the last pass began.
+    pub(super) fresh: bool,
+    /// Everything is being stopped: nothing is started any more.
+    stopping: bool,
+    said: BTreeSet<String>,
+    announced: BTreeSet<(String, u32)>,
+}
+
+/// Runs sessions until one can't go on.
+pub(super) fn run(context: &Context) -> Outcome {
+    let mut memory = Memory::default();
+    loop {
+        let ended = match Session::open(context, memory) {
+            Ok(mut session) => {
+                let ended = session.run();
+                memory = session.memory;
+                ended
+            }
+            Err(ended) => {
+                memory = Memory::default();
+                Err(ended)
+            }
+        };
+        match ended {
+            Ok(()) => return Ok(()),
+            Err(Ended::Failed(failure)) => return Err(failure),
+            Err(Ended::Cut) => {}
+        }
+    }
+}
+
+/// The supervisor, which is there before the keeper is, except while it replaces itself.
+fn find(context: &Context) -> Outcome<Client> {
+    let deadline = Instant::now() + FIND_WITHIN;
+    loop {
+        match Client::find(context.surroundings(), context.home().root()) {
+            Ok(Some(client)) => return Ok(client),
+            Ok(None) | Err(_) if Instant::now() < deadline => thread::sleep(BETWEEN_LOOKS),
+            Ok(None) => {
+                return Err(Failure::failed(
+                    "no supervisor answers; the keeper has nothing to do",
+                ));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+impl Session {
+    fn open(context: &Context, memory: Memory) -> Result<Self, Ended> {
+        let mut client = find(context)?;
+        client.try_ask(&Op::AttachKeeper)??;
+        client.tell(Op::Subscribe)?;
+        let launch = LaunchFacts::current(context.home()).unwrap_or_else(|failure| {
+            println!("reconcile: {failure}; going on without settings");
+            LaunchFacts::unset()
+        });
+        Ok(Self {
+            home: context.home().clone(),
+            launch,
+            client,
+            services: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            memory,
+            orders: Orders::default(),
+            watch: Watch::new()?,
+            dirty: BTreeSet::new(),
+            look_at_all: true,
+            asked: None,
+            fresh: true,
+            stopping: false,
+            said: BTreeSet::new(),
+            announced: BTreeSet::new(),
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Ended> {
+        while !self.take_events()? {
+            self.client.connection().fill()?;
+        }
+        self.boot()?;
+        loop {
+            self.pass()?;
+            self.announce();
+            self.wait()?;
+            self.take_events()?;
+            self.take_changes();
+        }
+    }
+
+    /// What a restart brings back, once per run of the supervisor. Orders that were given before
+    /// come first: they are newer than any record.
+    fn boot(&mut self) -> Result<(), Ended> {
+        let instance = self.client.hello().instance.clone();
+        if boot::is_over(&self.home, &instance) {
+            return Ok(());
+        }
+        self.record_orders()?;
+        let found = self.discover()?;
+        let named = env::var(GATEWAY_RUN_VARIABLE).ok();
+        let gateway_run = named.and_then(|name| ProfileName::parse(&name).ok());
+        let main = self.main_gateway().map(|(profile, _)| profile);
+        let asked = boot::Asked {
+            gateway_run: gateway_run.as_ref(),
+            main: main.as_ref(),
+        };
+        let report = boot::run(&self.home, &found, &instance, asked);
+        let lines = report.lines.iter().chain(&report.remarks);
+        lines.for_each(|line| println!("reconcile: {line}"));
+        Ok(())
+    }
+
+    pub(super) fn discover(&self) -> Result<Discovery, Ended> {
+        herm_home::discover(&self.home)
+            .map_err(|error| Ended::Failed(crate::context::home_failure(error)))
+    }
+
+    /// Handles every event that has arrived whole; whether the snapshot was among them.
+    fn take_events(&mut self) -> Result<bool, Ended> {
+        let mut snapshot = false;
+        while let Some(line) = self.client.connection().buffered_line()? {
+            if let Line::Event(event) = read_line(&line)? {
+                snapshot |= matches!(event.body, EventBody::Snapshot(_));
+                self.handle(event.body);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    fn handle(&mut self, event: EventBody) {
+        self.fresh = true;
+        match event {
+            EventBody::Snapshot(snapshot) => {
+                self.services = snapshot
+                    .services
+                    .into_iter()
+                    .map(|s| (s.name.clone(), s))
+                    .collect();
+                snapshot
+                    .orders
+                    .into_iter()
+                    .for_each(|order| self.orders.push(order));
+                self.asked = self.asked.max(snapshot.reconcile);
+                let services = &self.services;
+                self.memory
+                    .keep_registered(|name| services.contains_key(name));
+            }
+            EventBody::Changed { service } => {
+                self.dirty.extend(ProfileName::from_service(&service.name));
+                self.services.insert(service.name.clone(), *service);
+            }
+            EventBody::Removed { name } => {
+                self.services.remove(&name);
+                self.memory.gone(&name);
+                // Removed by whom? Its profile may be going, or already gone.
+                self.look_at_all = true;
+            }
+            EventBody::Order { order } => self.take_order(order),
+            EventBody::ReconcileRequested { request } => {
+                self.asked = self.asked.max(Some(request));
+                self.look_at_all = true;
+            }
+            EventBody::ShuttingDown => self.stopping = true,
+            EventBody::Notice { .. } | EventBody::Booted => {}
+        }
+    }
+
+    fn take_order(&mut self, order: Order) {
+        self.dirty.extend(ProfileName::from_service(&order.name));
+        self.orders.push(order);
+    }
+
+    fn take_changes(&mut self) {
+        let Changes::Known(changes) = self.watch.drain() else {
+            self.look_at_all = true;
+            return;
+        };
+        for change in changes {
+            let in_profiles = change.dir == self.home.profiles_dir();
+            let in_root = change.dir == self.home.root();
+            let name = change.name.as_str();
+            self.look_at_all |= in_profiles && !name.starts_with('.');
+            self.look_at_all |= in_root && [SETTINGS, "profiles"].contains(&name);
+            self.look_at_all |= name == SOUL;
+            if INTERESTING.contains(&name) {
+                let profile = change
+                    .dir
+                    .file_name()
+                    .and_then(|dir| ProfileName::parse(&dir.to_string_lossy()).ok());
+                let profile = if in_root {
+                    Some(ProfileName::default_profile())
+                } else {
+                    profile
+                };
+                self.dirty.extend(profile);
+            }
+        }
+    }
+
+    /// Watches everything that a profile's coming, going or changing shows in: directories that
+    /// are no profiles yet as well, because their SOUL.md may come last. Answers whether any of
+    /// them was not watched before.
+    pub(super) fn watch_all(&mut self, found: &Discovery) -> bool {
+        let dirs = [self.home.root().to_path_buf(), self.home.profiles_dir()];
+        let profiles = found
+            .profiles
+            .iter()
+            .chain(&found.unmarked)
+            .map(|name| self.home.profile(name).dir().to_path_buf());
+        let all: Vec<_> = dirs.into_iter().chain(profiles).collect();
+        let mut any_new = false;
+        for dir in all {
+            match self.watch.follow_dir(&dir) {
+                Ok(is_new) => any_new |= is_new,
+                Err(failure) => self.say(failure.to_string()),
+            }
+        }
+        any_new
+    }
+
+    fn wait(&mut self) -> Result<(), Ended> {
+        if self.fresh {
+            return Ok(());
+        }
+        let mut patience = self.watch.patience().unwrap_or(SAFETY_NET).min(SAFETY_NET);
+        let blind = self.watch.patience().is_some();
+        let impatient = !self.orders.is_empty() || self.facts.values().any(Facts::has_foreign);
+        if impatient {
+            patience = patience.min(TRY_AGAIN);
+        }
+        let timeout = Timespec::try_from(patience).ok();
+        let events = self.client.connection().stream().try_clone()?;
+        let mut fds = [
+            PollFd::new(&events, PollFlags::IN),
+            PollFd::new(&self.watch, PollFlags::IN),
+        ];
+        let ready = match poll(&mut fds, timeout.as_ref()) {
+            Ok(ready) => ready,
+            Err(Errno::INTR) => return Ok(()),
+            Err(error) => return Err(Failure::failed(format!("can't wait: {error}")).into()),
+        };
+        let has_events = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        if has_events {
+            self.client.connection().fill()?;
+        }
+        self.look_at_all |= ready == 0 || (blind && !has_events);
+        Ok(())
+    }
+
+    /// Asks; a refusal is said and remembered for whoever asked for the pass. Events that come
+    /// before the answer are handled before it.
+    pub(super) fn request(
+        &mut self,
+        op: &Op,
+        remarks: &mut Remarks,
+    ) -> Result<Option<Body>, Ended> {
+        let id = self.client.tell(op.clone())?;
+        let deadline = Instant::now() + PROMPT_REPLY;
+        loop {
+            let line = self.client.connection().next_line(Some(deadline))?;
+            match read_line(&line)? {
+                Line::Event(event) => self.handle(event.body),
+                Line::Reply(reply) if reply.id == id && is_overtaken(&reply) => return Ok(None),
+                Line::Reply(reply) if reply.id == id => {
+                    let answer =
+                        body_of(*reply).map_err(|failure| remarks.push(failure.to_string()));
+                    return Ok(answer.ok());
+                }
+                // To a request whose answer nobody waits for.
+                Line::Reply(_) => {}
+            }
+        }
+    }
+
+    /// Whether services may still be started.
+    pub(super) fn may_act(&self) -> bool {
+        !self.stopping
+    }
+
+    /// Says something once.
+    pub(super) fn say(&mut self, remark: String) {
+        if !self.said.contains(&remark) {
+            println!("reconcile: {remark}");
+            self.said.insert(remark);
+        }
+    }
+
+    /// Under `herm up` a person waits for this line.
+    fn announce(&mut self) {
+        if env::var_os(crate::commands::UP_VARIABLE).is_none() {
+            return;
+        }
+        for (name, facts) in &self.facts {
+            let Some(view) = self.services.get(&name.service()) else {
+                continue;
+            };
+            let serves = view.state == State::Running
+                && view.ready
+                && facts.intent == Some(Desired::Running);
+            let (Some(endpoint), Some(pid), true) = (facts.endpoint(), view.pid, serves) else {
+                continue;
+            };
+            if self.announced.insert((view.name.clone(), pid)) {
+                println!("herm: {name} answers at {}/health", endpoint.url());
+            }
+        }
+    }
+}
+
+/// A refusal because the world went on meanwhile: the service is gone, an order came in between,
+/// all is being stopped. Its event is on its way, and with it the next pass.
+fn is_overtaken(reply: &Reply) -> bool {
+    let code = reply.err.as_ref().map(|error| error.code);
+    matches!(
+        code,
+        Some(ErrorCode::NotFound | ErrorCode::Superseded | ErrorCode::ShuttingDown)
+    )
+}
+
+/// The word for an I/O failure of a session, for logs.
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cut => f.write_str("the connection was cut"),
+            Self::Failed(failure) => write!(f, "{failure}"),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A pass: orders first, then the look, the plan, and the plan carried out step by step.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use herm_home::files::{Dir, PRIVATE, PRIVATE_DIR};
+use herm_home::inputs::Inputs;
+use herm_home::layout::HERM_DIR;
+use herm_home::markers::clear_spent_planned_stop;
+use herm_home::owner::Owner;
+use herm_home::{Home, HomeError, ProfileName, discover, owner, state};
+use herm_wire::{Body, Kind, Op, State, VerbOptions};
+
+use super::facts::{self, Facts, Remarks};
+use super::plan::{Action, Annotation, Parked, plan};
+use super::session::{Ended, Session};
+
+/// In a profile's `.herm`: what a parked gateway failed with, so that a keeper that was killed
+/// knows it still.
+const PARKED: &str = "parked.json";
+
+impl Session {
+    /// Brings everything into line and answers whoever asked for it.
+    pub(super) fn pass(&mut self) -> Result<(), Ended> {
+        let mut remarks = Remarks::new();
+        let mut failures = Remarks::new();
+        self.fresh = false;
+        self.record_orders()?;
+        self.look(&mut remarks);
+        self.find_foreign(&mut remarks)?;
+        if self.may_act() {
+            self.act(&mut remarks, &mut failures)?;
+        }
+        for remark in remarks.into_iter().chain(failures.iter().cloned()) {
+            self.say(remark);
+        }
+        let seen_all = self.orders.is_empty() && !self.look_at_all;
+        if let Some(seq) = self.asked.filter(|_| seen_all) {
+            // What is odd in some profile's files is no failure of the pass.
+            let error = (!failures.is_empty()).then(|| failures.join("; "));
+            self.request(&Op::AckReconcile { seq, error }, &mut failures)?;
+            // One that came while this one was answered is another's.
+            self.asked = self.asked.filter(|asked| *asked != seq);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, remarks: &mut Remarks, failures: &mut Remarks) -> Result<(), Ended> {
+        let claims = facts::take_claims(&self.home, &self.facts, &self.services, remarks);
+        let profiles = facts::profiles(
+            &self.home,
+            &self.launch,
+            &self.facts,
+            &self.services,
+            &claims,
+        );
+        for action in plan(&profiles, &self.services, &self.memory) {
+            if !self.orders.is_empty() {
+                // An operator spoke meanwhile: the plan is out of date.
+                break;
+            }
+            self.carry_out(&action, failures)?;
+        }
+        Ok(())
+    }
+
+    /// Records what operators ordered, then says so to PID 1, which answers them.
+    pub(super) fn record_orders(&mut self) -> Result<(), Ended> {
+        if self.orders.is_empty() {
+            return Ok(());
+        }
+        let mut remarks = Remarks::new();
+        for recorded in self.orders.record(&self.home, &self.services, &mut remarks) {
+            // For whoever reads the agent's own file next; the pass sees to it for good.
+            let paths = self.home.profile(&recorded.profile);
+            let mirrored = state::mirror_desired(&paths, recorded.desired, SystemTime::now());
+            remarks.extend(mirrored.err().map(|error| error.to_string()));
+            let op = Op::AckOrder {
+                name: recorded.name,
+                seq: recorded.seq,
+            };
+            self.request(&op, &mut remarks)?;
+            self.dirty.insert(recorded.profile);
+        }
+        for remark in remarks {
+            self.say(remark);
+        }
+        Ok(())
+    }
+
+    /// Reads what has changed, or everything. A home that can't be looked at now keeps what was
+    /// known of it: nothing is stopped because a disk hiccuped.
+    fn look(&mut self, remarks: &mut Remarks) {
+        if !self.look_at_all {
+            self.dirty.retain(|name| self.facts.contains_key(name));
+            return self.read_dirty(remarks);
+        }
+        self.look_at_all = false;
+        self.launch.reload(&self.home, remarks);
+        let found = loop {
+            let found = match discover(&self.home) {
+                Ok(found) => found,
+                Err(error) => return remarks.push(error.to_string()),
+            };
+            // What happened in a directory before it was watched is only found by another look.
+            if !self.watch_all(&found) {
+                break found;
+            }
+        };
+        remarks.extend(
+            found
+                .skipped
+                .iter()
+                .map(|skipped| format!("{}: {}", skipped.name, skipped.why)),
+        );
+        self.facts.retain(|name, _| found.profiles.contains(name));
+        self.dirty = found.profiles.into_iter().collect();
+        self.read_dirty(remarks);
+    }
+
+    /// Tells gateways that run outside supervision from our own (L12). A gateway that PID 1 has
+    /// just started lives before its event gets here, so a look at what is known would take it for
+    /// another's. It is one if PID 1, asked now, runs none, and the one that was seen before the
+    /// question still lives after it.
+    fn find_foreign(&mut self, remarks: &mut Remarks) -> Result<(), Ended> {
+        if let Some((name, owner)) = self.main_gateway()
+            && !self.runs(&name)
+            && let Some(facts) = self.facts.get_mut(&name)
+        {
+            facts.main_program_is(owner);
+            remarks.extend(facts.foreign().map(|words| format!("{name}: {words}")));
+        }
+        let suspects: Vec<ProfileName> = self
+            .facts
+            .iter()
+            .filter(|(name, facts)| facts.has_unknown_owner() && !self.runs(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in suspects {
+            // What was never registered does not run under PID 1.
+            if self.services.contains_key(&name.service()) {
+                let op = Op::Service {
+                    name: name.service(),
+                };
+                let Some(body) = self.request(&op, remarks)? else {
+                    continue;
+                };
+                self.note_view(body);
+            }
+            if self.runs(&name) {
+                continue;
+            }
+            if let Some(facts) = self.facts.get_mut(&name) {
+                facts.nothing_supervised_runs(&self.home, &name);
+                remarks.extend(facts.foreign().map(|words| format!("{name}: {words}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The main program and its profile, where it is a gateway (`gateway run --no-supervise`).
+    pub(super) fn main_gateway(&self) -> Option<(ProfileName, Owner)> {
+        let main = self
+            .services
+            .values()
+            .find(|view| view.kind == Kind::Main)?;
+        let pid = main.pid.and_then(|pid| i32::try_from(pid).ok())?;
+        owner::of_process(pid, Path::new("/proc"))
+    }
+
+    /// Whether PID 1 has a process of this profile's gateway, or is about to.
+    fn runs(&self, name: &ProfileName) -> bool {
+        self.services.get(&name.service()).is_some_and(|view| {
+            view.pid.is_some()
+                || matches!(
+                    view.state,
+                    State::Starting | State::Running | State::Stopping
+                )
+        })
+    }
+
+    /// The same goes for a profile that can't be read.
+    fn read_dirty(&mut self, remarks: &mut Remarks) {
+        for name in std::mem::take(&mut self.dirty) {
+            match Facts::read(&self.home, &name, &self.launch, remarks) {
+                Ok(facts) => {
+                    self.facts.insert(name.clone(), facts);
+                    // Herm's own gateway doesn't consume it, and the next TERM may not be planned.
+                    let paths = self.home.profile(&name);
+                    let cleared = clear_spent_planned_stop(&paths, Path::new("/proc"));
+                    remarks.extend(cleared.err().map(|error| format!("{name}: {error}")));
+                }
+                Err(_) if !self.home.profile(&name).dir().exists() => {
+                    // Deleted or renamed since the home was looked at: look again.
+                    self.facts.remove(&name);
+                    self.look_at_all = true;
+                    self.fresh = true;
+                }
+                Err(error) => remarks.push(format!("{name}: {error}")),
+            }
+            if !self.memory.parked.contains_key(&name)
+                && let Some(parked) = load_parked(&self.home, &name)
+            {
+                self.memory.parked.insert(name, parked);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: &Action, failures: &mut Remarks) -> Result<(), Ended> {
+        let done = match action {
+            Action::Register(spec) => {
+                let name = spec.name.clone();
+                let register = Op::Register { spec: spec.clone() };
+                self.request(&register, failures)?.is_some()
+                    && self.request_view(&Op::Service { name }, failures)?
+            }
+            Action::Unregister(name) => {
+                // Answered when its last process is gone; nobody waits here.
+                self.client.tell(Op::Unregister { name: name.clone() })?;
+                true
+            }
+            Action::Start(name) => {
+                let options = reconciling();
+                self.request_view(
+                    &Op::Start {
+                        name: name.clone(),
+                        options,
+                    },
+                    failures,
+                )?
+            }
+            Action::Stop(name) => {
+                let options = reconciling();
+                self.request_view(
+                    &Op::Stop {
+                        name: name.clone(),
+                        options,
+                    },
+                    failures,
+                )?
+            }
+            // Its registration failed just now.
+            Action::Annotate(name, _) if !self.services.contains_key(name) => false,
+            Action::Annotate(name, annotation) => self
+                .request(&annotate(name, annotation), failures)?
+                .is_some(),
+            Action::NoteParked(profile, parked) => self.keep_parked(profile, parked, failures),
+            Action::Wake(profile, parked) => {
+                let reason = format!("the inputs of {profile} have changed");
+                let wake = Op::Wake {
+                    name: profile.service(),
+                    reason,
+                };
+                self.request(&wake, failures)?.is_some()
+                    && self.keep_parked(profile, parked, failures)
+            }
+            Action::Mirror(profile, desired) => {
+                let paths = self.home.profile(profile);
+                let written = state::mirror_desired(&paths, *desired, SystemTime::now());
+                written
+                    .map_err(|error| failures.push(error.to_string()))
+                    .is_ok()
+            }
+        };
+        if done {
+            self.memory.done(action);
+        }
+        Ok(())
+    }
+
+    /// A request that is answered with a service as it is now.
+    fn request_view(&mut self, op: &Op, failures: &mut Remarks) -> Result<bool, Ended> {
+        let body = self.request(op, failures)?;
+        Ok(body.map(|body| self.note_view(body)).is_some())
+    }
+
+    /// Takes a service as PID 1 shows it in a reply: its event may come later.
+    fn note_view(&mut self, body: Body) {
+        if let Body::Service { service, .. } = body {
+            self.services.insert(service.name.clone(), *service);
+        }
+    }
+
+    /// In memory in any case; on the disk if it takes it.
+    fn keep_parked(
+        &mut self,
+        profile: &ProfileName,
+        parked: &Parked,
+        remarks: &mut Remarks,
+    ) -> bool {
+        if let Err(error) = save_parked(&self.home, profile, parked) {
+            remarks.push(format!("{profile}: {error}"));
+        }
+        true
+    }
+}
+
+/// The keeper's own verbs are no orders.
+fn reconciling() -> VerbOptions {
+    VerbOptions {
+        wait: false,
+        timeout_ms: None,
+        reconcile: true,
+    }
+}
+
+fn annotate(name: &str, annotation: &Annotation) -> Op {
+    Op::Annotate {
+        name: name.to_owned(),
+        served_by: annotation.served_by.clone(),
+        owner: None,
+        port: annotation.port,
+        note: annotation.note.clone(),
+    }
+}
+
+fn save_parked(home: &Home, profile: &ProfileName, parked: &Parked) -> Result<(), HomeError> {
+    let dir = Dir::open(home.profile(profile).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
+    let record = serde_json::json!({ "exit_at": parked.exit_at, "inputs": parked.inputs.as_str() });
+    dir.write_atomic(PARKED, record.to_string().as_bytes(), PRIVATE)
+}
+
+/// A record nobody can read is none: the next look makes another.
+fn load_parked(home: &Home, profile: &ProfileName) -> Option<Parked> {
+    let dir = Dir::open(home.profile(profile).dir())
+        .ok()?
+        .child(HERM_DIR)
+        .ok()??;
+    let content = dir.read(PARKED, 4096).ok()??;
+    let record: serde_json::Value = serde_json::from_slice(&content.bytes).ok()?;
+    let text = |name: &str| record.get(name)?.as_str().map(str::to_owned);
+    Some(Parked {
+        exit_at: text("exit_at")?,
+        inputs: Inputs::from_text(text("inputs")?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l78_what_a_parked_gateway_failed_with_outlives_the_keeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let name = ProfileName::default_profile();
+        assert_eq!(load_parked(&home, &name), None);
+        let parked = Parked {
+            exit_at: "t1".into(),
+            inputs: Inputs::from_text("f"),
+        };
+        save_parked(&home, &name, &parked).unwrap();
+        assert_eq!(load_parked(&home, &name), Some(parked));
+    }
+}
