@@ -1,0 +1,4 @@
+//! libFuzzer on the check `archive_entries`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| herm_fuzz::archives::entries(data));

@@ -1,0 +1,4 @@
+//! libFuzzer on the check `wire_lines`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| herm_fuzz::lines::wire(data));
