@@ -1,0 +1,3 @@
+#!/bin/sh
+# For compose files that name this file as their entrypoint: the way in is /init.
+exec /init "$@"

@@ -1,0 +1,31 @@
+//! herm in real containers: one module per chapter of the contract, lessons by their number.
+#![forbid(unsafe_code)]
+
+mod abuse;
+mod artifacts;
+mod harness;
+mod hermes;
+mod logs;
+mod privilege;
+mod restarts;
+mod supervision;
+
+use std::collections::BTreeSet;
+
+/// A file that no `mod` names would never run, and nothing would say so.
+#[test]
+fn no_file_of_tests_is_forgotten() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let files: BTreeSet<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .filter(|name| name != "main")
+        .collect();
+    let named: BTreeSet<String> = include_str!("main.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(files, named);
+}
