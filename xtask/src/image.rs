@@ -27,6 +27,9 @@ pub(crate) struct Options {
     quick: bool,
 }
 
+/// The variable that names another tag than `dev`, for several checkouts that share one engine; the end-to-end tests obey it
+/// too.
+const TAG_VARIABLE: &str = "HERM_IMAGE_TAG";
 /// pip's settings that say where packages come from; everything else is the Dockerfile's.
 const PIP_SETTINGS: &[&str] = &[
     "index-url",
@@ -53,13 +56,15 @@ pub(crate) fn image(options: &Options) -> Result<()> {
     host::start_engine()?;
     dist(if options.quick { &QUICK } else { &RELEASE })?;
     let base = base()?;
-    build("herm:dev", "docker/herm.Dockerfile", base, &[])?;
+    let tag = std::env::var(TAG_VARIABLE);
+    let tag = tag.as_deref().unwrap_or("dev");
+    build(&format!("herm:{tag}"), "docker/herm.Dockerfile", base, &[])?;
     if options.without_agent {
         return Ok(());
     }
     let secrets = Secrets::collect()?;
     build(
-        "herm-hermes:dev",
+        &format!("herm-hermes:{tag}"),
         "docker/herm-hermes.Dockerfile",
         base,
         &secrets.arguments(),

@@ -2,6 +2,14 @@
 
 use crate::command::docker;
 
+/// The variable that names another tag than `dev`, for several checkouts that share one engine; `cargo xtask image` obeys it too.
+const TAG_VARIABLE: &str = "HERM_IMAGE_TAG";
+
+fn built(name: &str) -> String {
+    let tag = std::env::var(TAG_VARIABLE);
+    format!("{name}:{}", tag.as_deref().unwrap_or("dev"))
+}
+
 /// An image the engine has.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -12,13 +20,13 @@ impl Image {
     /// Debian slim with herm.
     #[track_caller]
     pub fn herm_dev() -> Self {
-        Self::named("herm:dev")
+        Self::named(&built("herm"))
     }
 
     /// The same with the real Hermes Agent.
     #[track_caller]
     pub fn hermes() -> Self {
-        Self::named("herm-hermes:dev")
+        Self::named(&built("herm-hermes"))
     }
 
     /// An image by its tag. A missing one fails the test: there is nothing these tests could check
