@@ -3,6 +3,7 @@
 //! One binary with many names: [`multicall`] dispatches by `argv[0]`.
 #![forbid(unsafe_code)]
 
+mod applets;
 pub mod environment;
 pub mod logd;
 pub mod logproto;

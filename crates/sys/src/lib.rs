@@ -24,6 +24,7 @@ pub mod poll;
 pub mod process;
 mod raw;
 pub mod reap;
+pub mod record_lock;
 pub mod rlimit;
 pub mod signals;
 pub mod spawn;

@@ -61,6 +61,13 @@ const CRATES: &[Crate] = &[
         reason: "the words of the protocol, for every side of it",
     },
     Crate {
+        name: "herm-s6",
+        may_use: &[],
+        never: &[KERNEL, CHANCE, ASYNC, HTTP, TLS, TEXT, &["serde"]],
+        budget: Some(0),
+        reason: "formats of the s6 family between bytes and values: it opens nothing and starts nothing",
+    },
+    Crate {
         name: "herm-sys",
         may_use: &[],
         never: &[CHANCE, ASYNC, HTTP, TLS, TEXT],
@@ -69,7 +76,7 @@ const CRATES: &[Crate] = &[
     },
     Crate {
         name: "herm-init",
-        may_use: &["herm-engine", "herm-sys", "herm-wire"],
+        may_use: &["herm-engine", "herm-s6", "herm-sys", "herm-wire"],
         never: &[
             CHANCE,
             ASYNC,

@@ -147,7 +147,7 @@ fn unlocked_crates(tree: &Tree) -> Findings {
             ));
         }
     }
-    for name in ["engine", "wire"] {
+    for name in ["engine", "s6", "wire"] {
         let path = format!("crates/{name}/src/lib.rs");
         if tree
             .sources
