@@ -207,7 +207,7 @@ mod tests {
         );
         launch.env = vec![c"PATH=/usr/bin:/bin".into()];
         launch.cgroup = Some(group.entrance().unwrap());
-        let mut spawner = Spawner::new();
+        let mut spawner = Spawner::new().unwrap();
         let pid = spawner.spawn(launch, None).unwrap();
         while group.members().unwrap().len() < 3 {
             std::thread::yield_now();

@@ -11,8 +11,6 @@ use rustix::process::{Pid, getpid, set_child_subreaper};
 
 /// The most that is read of a file of `/proc`.
 const PROC_FILE_BYTES_MAX: usize = 64 * 1024;
-/// The kernel's flag for "forked but didn't execute" (`PF_FORKNOEXEC`, `include/linux/sched.h`).
-const PF_FORKNOEXEC: u64 = 0x40;
 
 /// One line of `/proc/<pid>/stat` (`proc_pid_stat(5)`), as far as herm uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +27,6 @@ pub struct Stat {
     pub group: i32,
     /// Its session.
     pub session: i32,
-    /// The kernel's flags.
-    pub flags: u64,
     /// Processor time in user and kernel mode, clock ticks.
     pub cpu_ticks: u64,
     /// When it started, clock ticks since boot. With the pid it identifies a process.
@@ -63,7 +59,6 @@ impl Stat {
                 .and_then(Pid::from_raw),
             group: number(field(5)?)?,
             session: number(field(6)?)?,
-            flags: number(field(9)?)?,
             cpu_ticks,
             start_ticks: number(field(22)?)?,
             resident_pages: number(field(24)?)?,
@@ -193,15 +188,6 @@ pub fn descendants(processes: &[Stat], root: Pid) -> Vec<Pid> {
         next += 1;
     }
     found.split_off(1)
-}
-
-/// Whether a child of ours is still on its way to its program.
-pub(crate) fn has_not_executed(pid: Pid) -> bool {
-    match stat(pid) {
-        Ok(stat) => stat.flags & PF_FORKNOEXEC != 0 && !stat.is_zombie(),
-        // Without /proc nothing is known but that it exists.
-        Err(_) => crate::signals::exists(pid),
-    }
 }
 
 /// Our highest open descriptor, or what the limit allows where `/proc` doesn't tell.

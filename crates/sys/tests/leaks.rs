@@ -47,7 +47,7 @@ fn reap_all(spawner: &mut Spawner, expected: usize) -> Vec<(Pid, Exit)> {
 
 #[test]
 fn a_thousand_starts_leave_no_memory_descriptor_or_zombie() {
-    let mut spawner = Spawner::new();
+    let mut spawner = Spawner::new().unwrap();
     let some = |spawner: &mut Spawner, n: usize| {
         for i in 0..n {
             let path = if i % 10 == 9 {

@@ -52,7 +52,7 @@ fn before() {
     signals::kill(rustix::process::getpid(), Signal::USR1).unwrap();
     let memory = SharedMemory::create("records", 4096).unwrap();
     let word = memory.pid_word(0).unwrap();
-    let mut spawner = Spawner::new();
+    let mut spawner = Spawner::new().unwrap();
     // The orphan waits until its parent has gone, and its exit is told from the child's.
     let child = spawner
         .spawn(shell("(sleep 0.1; exit 9) & exit 8"), Some(&word))

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use herm_engine::{Action, Event, Role, RunId, ServiceId, SpawnFailure, Target};
 use herm_sys::signals::{self, Signal};
-use herm_sys::spawn::{Launch, LaunchFailure, Progress};
+use herm_sys::spawn::{Launch, LaunchFailure};
 use herm_sys::{Errno, Pid};
 use herm_wire::{Kind, ReadinessSpec};
 
@@ -190,7 +190,6 @@ impl Supervisor {
     fn adopt_run(&mut self, id: ServiceId, run: RunId, pid: Pid, prepared: Prepared) {
         let number = run.get();
         self.mains.insert(pid.as_raw_pid(), number);
-        self.starting.insert(number);
         if let Some((fd, source)) = &prepared.notify
             && let Err(error) = self.reactor.add(fd, *source, Interest::Read)
         {
@@ -211,22 +210,19 @@ impl Supervisor {
     /// Tells the engine of programs that are executed by now. Those that could not be are told of
     /// when they are reaped.
     pub(crate) fn settle_starts(&mut self) {
-        for number in self.starting.clone() {
+        for pid in self.spawner.take_executed() {
+            // Helpers have no run, and nobody waits for their exec.
+            let Some(number) = self.mains.get(&pid.as_raw_pid()).copied() else {
+                continue;
+            };
             let Some(run) = self.runs.get_mut(&number) else {
-                self.starting.remove(&number);
                 continue;
             };
-            let Some(pid) = raw_pid(run.record.pid) else {
-                continue;
-            };
-            if self.spawner.progress(pid) == Progress::Executed {
-                self.starting.remove(&number);
-                run.record.executed = true;
-                let pid = run.record.pid;
-                let run = RunId::from_number(number);
-                self.record_run(number);
-                self.events.push_back(Event::Spawned { run, pid });
-            }
+            run.record.executed = true;
+            let pid = run.record.pid;
+            let run = RunId::from_number(number);
+            self.record_run(number);
+            self.events.push_back(Event::Spawned { run, pid });
         }
     }
 
@@ -280,7 +276,7 @@ impl Supervisor {
         };
         run.record.exited = true;
         let pid = run.record.pid;
-        let was_starting = self.starting.remove(&number);
+        let was_starting = !run.record.executed;
         if let Some(failure) = failure {
             self.close_run(number);
             self.events.push_back(Event::SpawnFailed {

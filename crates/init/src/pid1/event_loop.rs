@@ -11,25 +11,14 @@ use herm_sys::signals::Signal;
 use super::reactor::{Readiness, Source};
 use super::supervisor::{Helper, Supervisor};
 
-/// While a child has not executed its program, PID 1 looks after it this often at first …
-const START_LOOK_FIRST: Duration = Duration::from_millis(1);
-/// … and this often at last: a start can be hung by its user, and must cost little then.
-const START_LOOK_LAST: Duration = Duration::from_millis(100);
-
 impl Supervisor {
     /// Runs until everything is over; the exit code.
     pub(crate) fn run(&mut self) -> u8 {
-        let mut look = START_LOOK_FIRST;
         loop {
             if let Some(code) = self.finished() {
                 return code;
             }
-            look = if self.starting.is_empty() && self.spawner.under_way() == 0 {
-                START_LOOK_FIRST
-            } else {
-                (look * 2).min(START_LOOK_LAST)
-            };
-            let timeout = self.timeout(look);
+            let timeout = self.timeout();
             match self.reactor.wait(timeout) {
                 Ok(ready) => {
                     for readiness in ready {
@@ -50,12 +39,8 @@ impl Supervisor {
         if self.more_dead {
             self.reap();
         }
-        let before = self.starting.len();
-        self.spawner.settle();
         self.settle_starts();
-        if before != self.starting.len() {
-            self.drain();
-        }
+        self.drain();
         for client in std::mem::take(&mut self.again) {
             self.serve(client);
         }
@@ -77,7 +62,7 @@ impl Supervisor {
     }
 
     /// How long nothing is due.
-    fn timeout(&self, look: Duration) -> Option<Duration> {
+    fn timeout(&self) -> Option<Duration> {
         let at_once = self.recount || self.more_dead;
         if at_once || !self.again.is_empty() || !self.events.is_empty() {
             return Some(Duration::ZERO);
@@ -90,25 +75,15 @@ impl Supervisor {
             self.logs.deadline(),
             self.shutdown_deadline(),
         ];
-        let next = deadlines
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at: Time| at.since(now));
-        let starts = self.spawner.under_way() > 0 || !self.starting.is_empty();
-        let starts = starts.then_some(look);
-        match (next, starts) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let next = deadlines.into_iter().flatten().min();
+        next.map(|at: Time| at.since(now))
     }
 
     fn dispatch(&mut self, ready: Readiness) {
         self.sight.forget();
         match ready.source {
             Source::Signals => self.take_signals(),
-            // The spawner has no descriptor of its own yet; its children are looked after by time.
-            Source::Spawner => self.spawner.settle(),
+            Source::Spawner => self.settle_starts(),
             Source::Listener => {
                 if let Err(why) = self.server.accept(&self.reactor) {
                     self.output.warn(&why);

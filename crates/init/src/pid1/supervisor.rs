@@ -19,7 +19,7 @@ use super::known_set::{Attributions, Sight};
 use super::logs::Logs;
 use super::output::Output;
 use super::probes::Probes;
-use super::reactor::Reactor;
+use super::reactor::{Interest, Reactor, Source};
 use super::records::Records;
 use super::reexec::Reexec;
 use super::services::{RunRecord, Services};
@@ -74,8 +74,6 @@ pub(crate) struct Supervisor {
     pub(crate) runs: BTreeMap<u64, Run>,
     /// Which run a main process belongs to.
     pub(crate) mains: BTreeMap<i32, u64>,
-    /// Runs whose program is not known to be executed yet.
-    pub(crate) starting: BTreeSet<u64>,
     pub(crate) helpers: BTreeMap<i32, Helper>,
     pub(crate) spawner: Spawner,
     pub(crate) server: Server,
@@ -142,6 +140,11 @@ impl Supervisor {
         let server = Server::new(listener, &reactor)
             .map_err(|error| format!("cannot serve the control socket: {error}"))?;
         let output = Output::new(settings.level);
+        let spawner =
+            Spawner::new().map_err(|error| format!("cannot follow children's starts: {error}"))?;
+        reactor
+            .add(spawner.events(), Source::Spawner, Interest::Read)
+            .map_err(|error| format!("cannot wait for children's starts: {error}"))?;
         Ok(Self {
             options,
             settings,
@@ -156,9 +159,8 @@ impl Supervisor {
             services: Services::default(),
             runs: BTreeMap::new(),
             mains: BTreeMap::new(),
-            starting: BTreeSet::new(),
             helpers: BTreeMap::new(),
-            spawner: Spawner::new(),
+            spawner,
             server,
             waiters: Waiters::default(),
             feed: Feed::default(),

@@ -148,6 +148,8 @@ pub enum SpawnError {
     Invalid(&'static str),
     /// No memory for the child's stack.
     Memory(Errno),
+    /// No descriptors for the pipe that tells of its exec.
+    Descriptors(Errno),
     /// The kernel refused another process (`AGAIN`: a process limit is reached).
     Clone(Errno),
 }
@@ -159,6 +161,10 @@ impl fmt::Display for SpawnError {
             Self::Memory(errno) => write!(
                 f,
                 "cannot start a process: no memory for its stack: {errno}"
+            ),
+            Self::Descriptors(errno) => write!(
+                f,
+                "cannot start a process: no pipe to follow it by: {errno}; is the limit on open files reached?"
             ),
             Self::Clone(errno) => write!(
                 f,

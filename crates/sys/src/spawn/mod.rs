@@ -5,7 +5,8 @@
 //! So the child made here runs *beside* its parent: it borrows the parent's memory (`CLONE_VM`, no page tables are
 //! copied) but has a stack of its own, and it starts on the parent's descriptor table (`CLONE_FILES`, no table is copied
 //! while the parent waits) and takes a private copy of the part it needs as its first act. What it could not do is left
-//! in a shared page for the parent to find, with the stage and the error number.
+//! in a shared page for the parent to find, with the stage and the error number. That there is something to find, and that
+//! the exec went well, arrives as an event on a pipe (see [`witness`]).
 //!
 //! Sharing memory with a process that an untrusted user may already signal has consequences, each met in this module:
 //!
@@ -25,7 +26,10 @@ mod plan;
 mod spawner;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use failure::{LaunchFailure, SpawnError, Stage};
 pub use launch::{Capabilities, Handover, Identity, Launch, Program, Session, search_path};
-pub use spawner::{Progress, Spawner};
+#[cfg(test)]
+use spawner::Progress;
+pub use spawner::Spawner;

@@ -66,6 +66,8 @@ pub(super) struct Plan {
     pub(super) past_sources: RawFd,
     /// Nothing at or above this number is a target.
     pub(super) past_targets: RawFd,
+    /// Our number of the pipe's end that tells of it.
+    pub(super) witness: Option<RawFd>,
     pub(super) cgroup: Option<RawFd>,
     pub(super) session: SessionPlan,
     pub(super) limits: Vec<LimitPlan>,
@@ -96,7 +98,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 impl Plan {
     pub(super) fn new(
         launch: &Launch,
-        null: Option<RawFd>,
+        [null, witness]: [Option<RawFd>; 2],
         sharing: Sharing,
         report: *const Report,
     ) -> Result<Self, SpawnError> {
@@ -105,6 +107,7 @@ impl Plan {
         }
         let mut moves = handovers(launch, null)?;
         let executable = add_executable(launch, &mut moves)?;
+        moves.extend(witness.map(|source| closed_by_exec(source, beyond(&moves))));
         moves.sort_unstable_by_key(|m| m.target);
         if moves
             .windows(2)
@@ -138,6 +141,7 @@ impl Plan {
                 .max()
                 .map_or(0, |fd| fd.saturating_add(1)),
             moves,
+            witness,
             cgroup: raw(launch.cgroup.as_ref()),
             session,
             limits: launch.limits.iter().map(limit_plan).collect(),
@@ -193,24 +197,32 @@ fn add_executable(launch: &Launch, moves: &mut Vec<Move>) -> Result<Option<RawFd
     let Program::Descriptor { file, script_at } = &launch.program else {
         return Ok(None);
     };
-    let beyond = moves
-        .iter()
-        .map(|m| m.target)
-        .max()
-        .map_or(3, |fd| fd.saturating_add(1));
-    let target = script_at.unwrap_or(beyond);
+    let target = script_at.unwrap_or_else(|| beyond(moves));
     if target < 0 {
         return Err(SpawnError::Invalid(
             "the script's descriptor is given a negative number",
         ));
     }
     moves.push(Move {
-        source: file.as_raw_fd(),
-        target,
         cloexec: script_at.is_none(),
-        parked: AtomicI32::new(-1),
+        ..closed_by_exec(file.as_raw_fd(), target)
     });
     Ok(Some(target))
+}
+
+/// The first number beyond all targets, and beyond the three standard ones.
+fn beyond(moves: &[Move]) -> RawFd {
+    let highest = moves.iter().map(|m| m.target).max();
+    highest.map_or(3, |fd| fd.saturating_add(1))
+}
+
+fn closed_by_exec(source: RawFd, target: RawFd) -> Move {
+    Move {
+        source,
+        target,
+        cloexec: true,
+        parked: AtomicI32::new(-1),
+    }
 }
 
 fn session_plan(session: &Session) -> SessionPlan {

@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "clone with shared memory")]
 
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -20,6 +20,7 @@ use super::child;
 use super::failure::{LaunchFailure, SpawnError, Stage};
 use super::launch::{Launch, Session};
 use super::plan::{Plan, Sharing};
+use super::witness::{Heard, Witness, Witnesses};
 use crate::memfd::PidWord;
 use crate::process;
 use crate::raw::{CloneCall, clone_onto};
@@ -36,6 +37,9 @@ pub struct Spawner {
     traits: KernelTraits,
     pool: Vec<Block>,
     in_flight: Vec<InFlight>,
+    witnesses: Witnesses,
+    /// Have executed, and nobody asked yet.
+    executed: Vec<Pid>,
     failed: Vec<(Pid, LaunchFailure)>,
     dumpable_before: Option<DumpableBehavior>,
 }
@@ -50,8 +54,9 @@ pub(super) struct KernelTraits {
 }
 
 /// How far a child came.
+#[cfg(test)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     /// It has not executed its program yet.
     Starting(Stage),
     /// It ended before it could; it is to be reaped.
@@ -66,6 +71,9 @@ struct InFlight {
     block: Block,
     plan: Box<Plan>,
     launch: Launch,
+    witness: Witness,
+    /// The witness has seen its end.
+    over: bool,
 }
 
 impl InFlight {
@@ -73,14 +81,17 @@ impl InFlight {
         self.block.report()
     }
 
-    /// Whether the child may still use any of this. With shared memory the kernel clears the word at the very end; a child
-    /// with a copy is asked about by the kernel's own flag.
+    /// Whether the child may still use any of this. With shared memory the kernel clears a word at the very end, which is
+    /// seen sooner than the witness's event.
     fn holds_memory(&self) -> bool {
-        if self.plan.sharing.memory {
-            self.report().holds_memory.load(Ordering::SeqCst) != 0
-        } else {
-            process::has_not_executed(self.pid)
-        }
+        let cleared = || self.report().holds_memory.load(Ordering::SeqCst) == 0;
+        !(self.over || self.plan.sharing.memory && cleared())
+    }
+
+    /// The child has a descriptor table of its own: what we kept open for it can go. The plan has the numbers.
+    fn detach(&mut self) {
+        self.launch.fds.clear();
+        self.witness.detach();
     }
 
     fn stage(&self) -> Stage {
@@ -108,28 +119,29 @@ impl InFlight {
     }
 }
 
-impl Default for Spawner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Spawner {
     /// Probes what the kernel can do.
-    pub fn new() -> Self {
+    pub fn new() -> Result<Self, Errno> {
         Self::with_traits(KernelTraits::probe())
     }
 
-    pub(super) fn with_traits(traits: KernelTraits) -> Self {
+    pub(super) fn with_traits(traits: KernelTraits) -> Result<Self, Errno> {
         let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
-        Self {
+        Ok(Self {
             null,
             traits,
             pool: Vec::new(),
             in_flight: Vec::new(),
+            witnesses: Witnesses::new()?,
+            executed: Vec::new(),
             failed: Vec::new(),
             dumpable_before: None,
-        }
+        })
+    }
+
+    /// Readable when [`Self::settle`] has something to do: a child has its own descriptor table, has executed, or failed.
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.witnesses.as_fd()
     }
 
     /// Starts a process, and doesn't wait for it: its pid is valid on return, its program may not have been executed
@@ -144,7 +156,10 @@ impl Spawner {
         self.settle();
         let block = self.take_block()?;
         let null = self.null.as_ref().map(AsRawFd::as_raw_fd);
-        let mut plan = Plan::new(&launch, null, self.sharing(), block.report())?;
+        let witness = self.witnesses.open().map_err(SpawnError::Descriptors)?;
+        let own = [null, witness.writer()];
+        let plan = Plan::new(&launch, own, self.sharing(), block.report());
+        let mut plan = plan.inspect_err(|_| self.witnesses.close(&witness))?;
         if plan.changes_user() && self.traits.exposes_changed_users {
             plan.sharing = Sharing {
                 memory: false,
@@ -161,6 +176,8 @@ impl Spawner {
             block,
             plan,
             launch,
+            witness,
+            over: false,
         };
         let cloned = clone_child(&in_flight, record);
         match cloned {
@@ -170,12 +187,15 @@ impl Spawner {
                     // Both sides do it, so that it is done for whichever comes first. Refused once it has executed.
                     let _ = setpgid(Some(pid), Some(pid));
                 }
+                if !in_flight.plan.sharing.descriptors {
+                    in_flight.detach();
+                }
                 self.in_flight.push(in_flight);
                 self.settle();
                 Ok(pid)
             }
             Err(errno) => {
-                self.give_back(in_flight.block);
+                self.let_go(in_flight);
                 self.allow_dumps();
                 Err(SpawnError::Clone(errno))
             }
@@ -183,7 +203,8 @@ impl Spawner {
     }
 
     /// How far this child came. Looks, and never waits.
-    pub fn progress(&mut self, pid: Pid) -> Progress {
+    #[cfg(test)]
+    pub(super) fn progress(&mut self, pid: Pid) -> Progress {
         self.settle();
         if let Some((_, failure)) = self.failed.iter().find(|(failed, _)| *failed == pid) {
             return Progress::Failed(failure.clone());
@@ -195,6 +216,12 @@ impl Spawner {
         })
     }
 
+    /// The children that have executed their programs since this was asked last, but for those that were reaped.
+    pub fn take_executed(&mut self) -> Vec<Pid> {
+        self.settle();
+        mem::take(&mut self.executed)
+    }
+
     /// To be told of every child that was reaped. Says why it never became its program, if so.
     pub fn reaped(&mut self, pid: Pid) -> Option<LaunchFailure> {
         let mut failure = None;
@@ -204,13 +231,14 @@ impl Spawner {
         if let Some(index) = self.in_flight.iter().position(|child| child.pid == pid) {
             let child = self.in_flight.swap_remove(index);
             failure = failure.or_else(|| child.outcome());
-            self.give_back(child.block);
+            self.let_go(child);
         }
+        self.executed.retain(|executed| *executed != pid);
         self.settle();
         failure
     }
 
-    /// How many children have not let go yet. While there are any, [`Self::settle`] is worth calling now and then.
+    /// How many children have not let go yet.
     pub fn under_way(&self) -> usize {
         self.in_flight.len()
     }
@@ -218,11 +246,13 @@ impl Spawner {
     /// Takes back what children no longer need: at once the descriptors of those that have their own table, and everything of
     /// those that have executed.
     pub fn settle(&mut self) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        self.listen();
         for child in &mut self.in_flight {
-            let own_table = !child.plan.sharing.descriptors || child.stage() > Stage::OwnTable;
-            if own_table && !child.launch.fds.is_empty() {
-                // The plan has the numbers; the descriptors only had to stay open for the child to copy.
-                child.launch.fds.clear();
+            if child.stage() > Stage::OwnTable {
+                child.detach();
             }
         }
         while let Some(index) = self
@@ -231,13 +261,32 @@ impl Spawner {
             .position(|child| !child.holds_memory())
         {
             let child = self.in_flight.swap_remove(index);
-            match child.outcome() {
-                Some(failure) => self.failed.push((child.pid, failure)),
-                None => set_oom_score(&child),
+            if let Some(failure) = child.outcome() {
+                self.failed.push((child.pid, failure));
+            } else {
+                set_oom_score(&child);
+                self.executed.push(child.pid);
             }
-            self.give_back(child.block);
+            self.let_go(child);
         }
         self.allow_dumps();
+    }
+
+    fn listen(&mut self) {
+        for heard in self.witnesses.listen() {
+            let (Heard::OwnTable(number) | Heard::LetGo(number)) = heard;
+            let mut children = self.in_flight.iter_mut();
+            let Some(child) = children.find(|child| child.witness.number() == number) else {
+                continue;
+            };
+            child.detach();
+            child.over = matches!(heard, Heard::LetGo(_));
+        }
+    }
+
+    fn let_go(&mut self, child: InFlight) {
+        self.witnesses.close(&child.witness);
+        self.give_back(child.block);
     }
 
     fn sharing(&self) -> Sharing {

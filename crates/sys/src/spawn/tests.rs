@@ -3,6 +3,7 @@
 
 mod attack;
 mod descriptors;
+mod events;
 mod failures;
 mod settings;
 
@@ -38,7 +39,8 @@ fn every_way() -> impl Iterator<Item = (&'static str, Spawner)> {
             Spawner::with_traits(KernelTraits {
                 close_range,
                 exposes_changed_users,
-            }),
+            })
+            .unwrap(),
         )
     })
 }

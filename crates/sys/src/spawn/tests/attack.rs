@@ -33,21 +33,27 @@ fn stopped_before_exec(spawner: &mut Spawner) -> Pid {
     }
 }
 
+/// A child that its user has stopped between becoming his and executing its program.
+pub(super) fn stopped_child(spawner: &mut Spawner) -> Pid {
+    let attacker = spawner
+        .spawn(
+            as_nobody(shell("while :; do kill -STOP -1; done 2>/dev/null")),
+            None,
+        )
+        .unwrap();
+    let stopped = stopped_before_exec(spawner);
+    kill(attacker, Signal::KILL).unwrap();
+    end_of(spawner, attacker);
+    stopped
+}
+
 #[test]
 fn a_user_who_stops_every_new_process_stops_nobody_else() {
     if !is_root() {
         return;
     }
     for (way, mut spawner) in every_way() {
-        let attacker = spawner
-            .spawn(
-                as_nobody(shell("while :; do kill -STOP -1; done 2>/dev/null")),
-                None,
-            )
-            .unwrap();
-        let stopped = stopped_before_exec(&mut spawner);
-        kill(attacker, Signal::KILL).unwrap();
-        end_of(&mut spawner, attacker);
+        let stopped = stopped_child(&mut spawner);
 
         // We go on, with others and with his own.
         assert_eq!(

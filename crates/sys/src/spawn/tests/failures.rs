@@ -11,7 +11,7 @@ use crate::spawn::{Session, SpawnError, Stage, search_path};
 
 #[test]
 fn l43_every_exit_code_comes_back() {
-    let mut spawner = Spawner::new();
+    let mut spawner = Spawner::new().unwrap();
     for code in 0..=255 {
         assert_eq!(
             run(&mut spawner, shell(&format!("exit {code}"))),
@@ -22,7 +22,7 @@ fn l43_every_exit_code_comes_back() {
 
 #[test]
 fn l43_every_deadly_signal_comes_back() {
-    let mut spawner = Spawner::new();
+    let mut spawner = Spawner::new().unwrap();
     let harmless = [
         Signal::CHLD,
         Signal::CONT,
@@ -150,7 +150,7 @@ fn each_stage_reports_itself() {
 
 #[test]
 fn a_launch_that_makes_no_sense_makes_no_process() {
-    let mut spawner = Spawner::new();
+    let mut spawner = Spawner::new().unwrap();
     let invalid = |launch| matches!(launch, Err(SpawnError::Invalid(_)));
     assert!(invalid(spawner.spawn(
         Launch::new(Program::Paths(vec![]), vec![c"x".into()]),

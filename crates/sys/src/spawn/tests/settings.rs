@@ -46,7 +46,10 @@ fn nothing_of_ours_is_in_its_environment() {
     let argv = vec![c"env".to_owned()];
     let mut launch = Launch::new(Program::Paths(vec![c"/usr/bin/env".into()]), argv);
     launch.env = vec![c"ONLY=this".into()];
-    assert_eq!(output_of(&mut Spawner::new(), launch), "ONLY=this\n");
+    assert_eq!(
+        output_of(&mut Spawner::new().unwrap(), launch),
+        "ONLY=this\n"
+    );
 }
 
 #[test]
