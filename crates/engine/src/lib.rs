@@ -8,6 +8,7 @@ mod model;
 mod record;
 mod rng;
 mod service;
+mod sorted;
 mod time;
 
 pub use engine::{Config, Engine, Overbooked, RegisterError, VerbError};
@@ -18,4 +19,5 @@ pub use model::{
     signal,
 };
 pub use record::{BadRecord, Globals, Record};
+pub use sorted::{SortedMap, SortedSet};
 pub use time::Time;

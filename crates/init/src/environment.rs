@@ -3,12 +3,13 @@
 //! s6-overlay scrubs it and so hides `docker run -e` from CMD and hooks (lesson L84); here it
 //! reaches everything, except what `HERM_ROOT_ENV` keeps for root's processes.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use herm_engine::SortedMap;
 
 /// Names of the variables that only root's processes get, separated by spaces or commas.
 const ROOT_ONLY_LIST: &str = "HERM_ROOT_ENV";
@@ -19,7 +20,7 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 /// The environment PID 1 was started with.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    variables: BTreeMap<OsString, OsString>,
+    variables: SortedMap<OsString, OsString>,
     root_only: Vec<OsString>,
 }
 
@@ -31,7 +32,7 @@ impl Environment {
 
     /// An environment of the given variables.
     pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let variables: BTreeMap<OsString, OsString> = variables.into_iter().collect();
+        let variables: SortedMap<OsString, OsString> = variables.into_iter().collect();
         let root_only = variables
             .get(OsStr::new(ROOT_ONLY_LIST))
             .and_then(|list| list.to_str())

@@ -8,6 +8,7 @@ use super::registry::edges;
 use crate::model::{Action, Blocker, StopCause, Want};
 use crate::service::phase::{DownWhy, Phase};
 use crate::service::{Service, Standing};
+use crate::sorted::SortedSet;
 use crate::time::Time;
 
 impl Engine {
@@ -124,10 +125,10 @@ impl Engine {
 
     /// Forgets a service nothing of which is left.
     fn remove(&mut self, now: Time, slot: u32) {
-        let Some(mut service) = self.registry.remove(slot) else {
+        let Some(service) = self.registry.remove(slot) else {
             return;
         };
-        self.timers.rearm(slot, &mut service.armed, Time::MAX);
+        self.timers.rearm(slot, Time::MAX);
         self.out
             .actions
             .push_back(Action::Removed { id: service.id });
@@ -154,7 +155,7 @@ impl Engine {
             .as_ref()
             .map_or(Time::MAX, |shutdown| shutdown.stop_by(slot));
         let deadline = service.phase.deadline().min(stop_by);
-        self.timers.rearm(slot, &mut service.armed, deadline);
+        self.timers.rearm(slot, deadline);
         if !fell && !stands_otherwise {
             return;
         }
@@ -177,7 +178,7 @@ impl Engine {
     /// is wanted of the dependents stays; they wait for its return.
     pub(super) fn hold_dependents(&mut self, now: Time, name: &str) {
         let mut names = alloc::vec![alloc::string::String::from(name)];
-        let mut seen = alloc::collections::BTreeSet::new();
+        let mut seen = SortedSet::new();
         while let Some(name) = names.pop() {
             for slot in self.registry.dependents(&name).to_vec() {
                 let Some(service) = self.registry.at_mut(slot) else {

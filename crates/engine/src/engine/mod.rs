@@ -20,6 +20,7 @@ pub use self::verbs::VerbError;
 use crate::model::{Action, Event, RunId, ServiceId, Spec, Want};
 use crate::rng::Rng;
 use crate::service::Outlet;
+use crate::sorted::SortedMap;
 use crate::time::Time;
 
 /// The engine's own settings; what concerns one service is in its [`Spec`].
@@ -74,7 +75,7 @@ impl Engine {
                 config,
                 rng: Rng::new(seed),
                 actions: VecDeque::new(),
-                runs: alloc::collections::BTreeMap::new(),
+                runs: SortedMap::new(),
                 next_run: 1,
                 graces_end: None,
             },

@@ -1,12 +1,12 @@
 //! Which services there are: slots, names, and who comes after whom.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::model::{ServiceId, Spec, Want};
 use crate::service::Service;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Time;
 
 /// Why a service could not be registered or its description replaced.
@@ -76,14 +76,15 @@ struct Slot {
 pub(crate) struct Registry {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    names: BTreeMap<String, u32>,
+    /// Slots in use, in the order of their services' names.
+    named: Vec<u32>,
     /// For each name, registered or not, the slots that require it or come after it.
-    dependents: BTreeMap<String, Vec<u32>>,
+    dependents: SortedMap<String, Vec<u32>>,
 }
 
 impl Registry {
     pub(crate) fn len(&self) -> usize {
-        self.names.len()
+        self.named.len()
     }
 
     /// One more than the highest slot in use.
@@ -99,7 +100,8 @@ impl Registry {
             });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        self.names.insert(spec.name.clone(), slot);
+        let (Ok(at) | Err(at)) = self.place_of(&spec.name);
+        self.named.insert(at, slot);
         self.link(slot, &spec);
         let place = index(slot);
         let generation = self.slots.get(place).map_or(0, |slot| slot.generation);
@@ -111,11 +113,14 @@ impl Registry {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Service> {
+        let place = self.place_of(&self.at(slot)?.spec.name);
+        if let Ok(place) = place {
+            self.named.remove(place);
+        }
         let entry = self.slots.get_mut(index(slot))?;
         let service = entry.service.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
-        self.names.remove(&service.spec.name);
         self.unlink(slot, &service.spec);
         Some(service)
     }
@@ -144,12 +149,12 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Service> {
-        self.at(*self.names.get(name)?)
+        self.at(*self.named.get(self.place_of(name).ok()?)?)
     }
 
     /// In the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Service> {
-        self.names.values().filter_map(|slot| self.at(*slot))
+        self.named.iter().filter_map(|slot| self.at(*slot))
     }
 
     /// Slots of the services that require this name or come after it.
@@ -162,7 +167,7 @@ impl Registry {
         // Depth first: each entry is a name and the edges of it that are still to be followed.
         let mut path: Vec<(&str, Vec<&str>)> =
             alloc::vec![(spec.name.as_str(), edges(spec).collect())];
-        let mut seen = alloc::collections::BTreeSet::new();
+        let mut seen = SortedSet::new();
         while let Some((_, open)) = path.last_mut() {
             let Some(name) = open.pop() else {
                 path.pop();
@@ -181,9 +186,15 @@ impl Registry {
         None
     }
 
+    /// Where a name is in the order of names, or would be.
+    fn place_of(&self, name: &str) -> Result<usize, usize> {
+        let name_at = |slot: u32| self.at(slot).map_or("", |service| &service.spec.name);
+        self.named.binary_search_by(|slot| name_at(*slot).cmp(name))
+    }
+
     fn link(&mut self, slot: u32, spec: &Spec) {
         for name in edges(spec) {
-            let slots = self.dependents.entry(name.into()).or_default();
+            let slots = self.dependents.get_or_default(name.into());
             if !slots.contains(&slot) {
                 slots.push(slot);
             }

@@ -55,7 +55,7 @@ mod table;
 pub(crate) mod tally;
 pub(crate) mod watch;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use self::phase::{DownWhy, Phase};
@@ -64,6 +64,7 @@ use self::watch::Stage;
 use crate::engine::Config;
 use crate::model::{Action, LastExit, ProbeId, RunId, ServiceId, Spec, StateName, Want};
 use crate::rng::Rng;
+use crate::sorted::SortedMap;
 use crate::time::Time;
 
 /// What services share, and where what they want done goes.
@@ -73,7 +74,7 @@ pub(crate) struct Outlet {
     pub(crate) rng: Rng,
     pub(crate) actions: VecDeque<Action>,
     /// Which slot each run that is not over belongs to.
-    pub(crate) runs: BTreeMap<RunId, u32>,
+    pub(crate) runs: SortedMap<RunId, u32>,
     pub(crate) next_run: u64,
     /// In a shutdown, the time at which every grace has ended.
     pub(crate) graces_end: Option<Time>,
@@ -105,8 +106,6 @@ pub(crate) struct Service {
     /// The last signal an operator sent to the running process that may end it, and when.
     pub(crate) signalled: Option<(u8, Time)>,
     pub(crate) next_probe: u64,
-    /// The deadline that is in the engine's timers.
-    pub(crate) armed: Option<Time>,
     /// Whether its id is in the engine's list of changes.
     pub(crate) changed: bool,
     /// Whether it waits in the engine's queue to be looked at.
@@ -149,7 +148,6 @@ impl Service {
             last_exit: None,
             signalled: None,
             next_probe: 0,
-            armed: None,
             changed: false,
             queued: false,
             standing: Standing::Away,

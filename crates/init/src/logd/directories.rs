@@ -1,7 +1,8 @@
 //! All log directories: who shares one, which have their files open, what they take together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
+
+use herm_engine::{SortedMap, SortedSet};
 
 use super::directory::{Directory, Now};
 use super::rotation::victim;
@@ -31,10 +32,11 @@ pub(crate) struct Report {
 /// All log directories.
 #[derive(Debug)]
 pub(crate) struct Directories {
-    entries: BTreeMap<u64, Entry>,
-    by_target: BTreeMap<Target, u64>,
+    entries: SortedMap<u64, Box<Entry>>,
+    /// The keys of the entries, in the order of their targets.
+    by_target: Vec<u64>,
     /// Those with something to retry or to report.
-    troubled: BTreeSet<u64>,
+    troubled: SortedSet<u64>,
     next_key: u64,
     clock: u64,
     open: usize,
@@ -49,9 +51,9 @@ impl Directories {
     /// None yet; at most `open_max` will have their files open.
     pub(crate) fn new(open_max: usize) -> Self {
         Self {
-            entries: BTreeMap::new(),
-            by_target: BTreeMap::new(),
-            troubled: BTreeSet::new(),
+            entries: SortedMap::new(),
+            by_target: Vec::new(),
+            troubled: SortedSet::new(),
             next_key: 0,
             clock: 0,
             open: 0,
@@ -72,20 +74,24 @@ impl Directories {
     /// A run begins to log to a directory, which gets its limits. Runs with the same target share
     /// one.
     pub(crate) fn join(&mut self, target: Target, limits: Limits, resumed: bool) -> u64 {
-        if let Some(key) = self.by_target.get(&target)
-            && let Some(entry) = self.entries.get_mut(key)
+        let place = self.place_of(&target);
+        if let Some(key) = place
+            .ok()
+            .and_then(|place| self.by_target.get(place).copied())
+            && let Some(entry) = self.entries.get_mut(&key)
         {
             entry.users += 1;
             entry.directory.limits = limits;
-            return *key;
+            return key;
         }
         self.next_key += 1;
         let entry = Entry {
-            directory: Directory::new(target.clone(), limits, resumed),
+            directory: Directory::new(target, limits, resumed),
             users: 1,
         };
-        self.by_target.insert(target, self.next_key);
-        self.entries.insert(self.next_key, entry);
+        let (Ok(place) | Err(place)) = place;
+        self.by_target.insert(place, self.next_key);
+        self.entries.insert(self.next_key, Box::new(entry));
         self.next_key
     }
 
@@ -196,7 +202,7 @@ impl Directories {
                 (*key, directory.bytes(), directory.rotated_count() > 0)
             });
             let largest = victim(cap, sizes).and_then(|key| self.entries.get_mut(&key));
-            let Some(Entry { directory, .. }) = largest else {
+            let Some(directory) = largest.map(|entry| &mut entry.directory) else {
                 self.exhausted = true;
                 return;
             };
@@ -233,8 +239,16 @@ impl Directories {
             && let Some(entry) = self.entries.remove(&key)
         {
             self.bytes = self.bytes.saturating_sub(entry.directory.bytes());
-            self.by_target.remove(entry.directory.target());
+            self.by_target.retain(|other| *other != key);
         }
+    }
+
+    /// Where a target is in the order of targets, or would be.
+    fn place_of(&self, target: &Target) -> Result<usize, usize> {
+        self.by_target.binary_search_by(|key| {
+            let known = self.entries.get(key).map(|entry| entry.directory.target());
+            known.cmp(&Some(target))
+        })
     }
 
     fn count_open(&mut self, was: bool, is: bool) {

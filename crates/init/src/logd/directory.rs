@@ -10,10 +10,11 @@
 //! A lock (`flock` on the directory itself, which leaves no file behind) makes sure that no
 //! second log daemon rotates the same files.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use herm_engine::SortedMap;
 use rustix::fs::{AtFlags, fstat, ftruncate, unlinkat};
 use rustix::io::{Errno, write};
 
@@ -78,11 +79,11 @@ pub(crate) struct Directory {
     failure: Option<Failure>,
     backlog: Backlog<u64>,
     /// Lines per run that the log neither has nor tells of, those in the backlog included.
-    owed: BTreeMap<u64, u64>,
+    owed: SortedMap<u64, u64>,
     /// Lines dropped for good since the log last told of any.
     lost: u64,
     /// Lines dropped for good per run, until somebody asks.
-    news: BTreeMap<u64, u64>,
+    news: SortedMap<u64, u64>,
     /// When it was last written to, for who chooses which files to close.
     pub(crate) used: u64,
 }
@@ -99,9 +100,9 @@ impl Directory {
             last_bytes: 0,
             failure: None,
             backlog: Backlog::new(BACKLOG_BYTES_MAX),
-            owed: BTreeMap::new(),
+            owed: SortedMap::new(),
             lost: 0,
-            news: BTreeMap::new(),
+            news: SortedMap::new(),
             used: 0,
         }
     }
@@ -174,7 +175,7 @@ impl Directory {
     pub(crate) fn inherit_dropped(&mut self, run: u64, lines: u64, now: Now) {
         if lines > 0 {
             self.lost += lines;
-            *self.owed.entry(run).or_default() += lines;
+            *self.owed.get_or_default(run) += lines;
             let reason = "the log daemon was replaced before it could write them".to_owned();
             self.failure.get_or_insert(Failure {
                 reason,
@@ -192,7 +193,7 @@ impl Directory {
     }
 
     /// Lines dropped for good per run since the last call.
-    pub(crate) fn take_lost(&mut self) -> BTreeMap<u64, u64> {
+    pub(crate) fn take_lost(&mut self) -> SortedMap<u64, u64> {
         std::mem::take(&mut self.news)
     }
 
@@ -274,7 +275,7 @@ impl Directory {
             return;
         }
         let count = frame::count(lines);
-        *self.owed.entry(run).or_default() += count;
+        *self.owed.get_or_default(run) += count;
         let chunk = Chunk {
             bytes: lines.to_vec(),
             lines: count,
@@ -283,7 +284,7 @@ impl Directory {
         let (lost, news) = (&mut self.lost, &mut self.news);
         self.backlog.push(chunk, |oldest| {
             *lost += oldest.lines;
-            *news.entry(oldest.owner).or_default() += oldest.lines;
+            *news.get_or_default(oldest.owner) += oldest.lines;
         });
     }
 

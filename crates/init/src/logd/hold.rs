@@ -16,9 +16,9 @@
 //! what is held is appended again, the header's offset moves there, and what lies before it is
 //! given back to the kernel.
 
-use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use herm_engine::SortedMap;
 use rustix::fs::{FallocateFlags, fallocate, fstat, ftruncate};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use rustix::pipe::{SpliceFlags, splice};
@@ -58,7 +58,7 @@ pub(crate) struct Hold {
     start: u64,
     end: u64,
     growing: Option<Growing>,
-    held: BTreeMap<u64, Vec<u8>>,
+    held: SortedMap<u64, Vec<u8>>,
     total: usize,
 }
 
@@ -70,7 +70,7 @@ impl Hold {
             start: 0,
             end: 0,
             growing: None,
-            held: BTreeMap::new(),
+            held: SortedMap::new(),
             total: 0,
         };
         if hold.read_back().is_err() {
@@ -101,7 +101,7 @@ impl Hold {
         }
         let moved = self.keep(|hold, file| hold.splice_in(file, run, pipe, bytes.len()));
         let bytes = bytes.get(..moved.unwrap_or(bytes.len())).unwrap_or(bytes);
-        self.held.entry(run).or_default().extend_from_slice(bytes);
+        self.held.get_or_default(run).extend_from_slice(bytes);
         self.total += bytes.len();
         moved
     }
@@ -109,7 +109,7 @@ impl Hold {
     /// Holds bytes that are in no pipe any more.
     pub(crate) fn put(&mut self, run: u64, bytes: &[u8]) {
         self.keep(|hold, file| hold.append(file, DATA, run, bytes));
-        self.held.entry(run).or_default().extend_from_slice(bytes);
+        self.held.get_or_default(run).extend_from_slice(bytes);
         self.total += bytes.len();
     }
 
@@ -278,7 +278,7 @@ impl Hold {
 /// What a file's records come to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Replayed {
-    held: BTreeMap<u64, Vec<u8>>,
+    held: SortedMap<u64, Vec<u8>>,
     /// How far the records are whole.
     length: u64,
     /// The run and the place of the last record, if that is data without an end.
@@ -307,7 +307,7 @@ fn replay(mut records: &[u8]) -> Replayed {
             held.remove(&run);
         }
         if !data.is_empty() {
-            held.entry(run).or_default().extend_from_slice(data);
+            held.get_or_default(run).extend_from_slice(data);
         }
         replayed.length += RECORD_HEADER_BYTES + data.len() as u64;
         records = after;

@@ -1,10 +1,10 @@
 //! The log daemon's loop: PID 1's messages, the runs' pipes, one epoll, no timers while all
 //! is well.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use herm_engine::SortedMap;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,9 +44,9 @@ pub(crate) struct Server {
     control_open: bool,
     control_wants_out: bool,
     epoll: OwnedFd,
-    runs: BTreeMap<u64, Run>,
+    runs: SortedMap<u64, Box<Run>>,
     /// Number in epoll by PID 1's number.
-    keys: BTreeMap<u64, u64>,
+    keys: SortedMap<u64, u64>,
     next_key: u64,
     pump: Pump,
     sinks: Sinks,
@@ -68,8 +68,8 @@ impl Server {
             control_open: true,
             control_wants_out: false,
             epoll,
-            runs: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            runs: SortedMap::new(),
+            keys: SortedMap::new(),
             next_key: CONTROL,
             pump,
             sinks,
@@ -229,7 +229,7 @@ impl Server {
         if self.sinks.hold.get(run.id).ends_with(b"\n") {
             self.pump.end_line(&mut run, &mut self.sinks, now());
         }
-        self.runs.insert(key, run);
+        self.runs.insert(key, Box::new(run));
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl Server {
     }
 
     fn find(&self, run: u64) -> Option<&Run> {
-        self.runs.get(self.keys.get(&run)?)
+        self.runs.get(self.keys.get(&run)?).map(Box::as_ref)
     }
 
     fn flush_outbox(&mut self) {

@@ -5,12 +5,11 @@
 //! it could wait on a stuck process; so a helper with that user's own uid does, and is killed if it
 //! takes too long.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use herm_engine::Time;
+use herm_engine::{SortedSet, Time};
 use herm_sys::process::{self, Identity};
 use herm_sys::spawn::Capabilities;
 
@@ -74,13 +73,13 @@ impl Supervisor {
         &mut self,
         unknown: &[Identity],
         draining: &[u64],
-    ) -> BTreeSet<u32> {
+    ) -> SortedSet<u32> {
         let uids = draining
             .iter()
             .filter_map(|run| self.runs.get(run))
             .map(|run| run.record.uid);
-        let uids: BTreeSet<u32> = uids.collect();
-        let mut pending = BTreeSet::new();
+        let uids: SortedSet<u32> = uids.collect();
+        let mut pending = SortedSet::new();
         for uid in uids {
             let theirs: Vec<Identity> = unknown
                 .iter()
@@ -155,7 +154,7 @@ impl Supervisor {
             let inode = rustix::fs::fstat(run.log.as_ref()?).ok()?.st_ino;
             Some(format!("pipe:[{inode}]={}", self.cookie(run.record.run)))
         };
-        theirs.filter_map(pipe).collect()
+        theirs.filter_map(|run| pipe(run)).collect()
     }
 
     /// The helper has written, or is done.

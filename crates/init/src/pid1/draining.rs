@@ -1,8 +1,6 @@
 //! Runs whose main process is gone: whether anything of them still lives.
 
-use std::collections::BTreeSet;
-
-use herm_engine::{Event, RunId};
+use herm_engine::{Event, RunId, SortedSet};
 
 use super::supervisor::Supervisor;
 
@@ -38,7 +36,7 @@ impl Supervisor {
 
     /// Those of the draining runs of which no process is found. While a helper looks for cookies
     /// among processes that might be theirs, they are not empty yet.
-    fn empty_ones(&mut self, draining: &[u64], ours: &BTreeSet<i32>) -> Vec<u64> {
+    fn empty_ones(&mut self, draining: &[u64], ours: &SortedSet<i32>) -> Vec<u64> {
         let Ok(census) = self.sight.census() else {
             // Without /proc nothing but our own children can be known.
             return draining.to_vec();

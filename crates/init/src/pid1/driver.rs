@@ -131,7 +131,7 @@ impl Supervisor {
             notify: None,
             draining: false,
         };
-        self.runs.insert(run.get(), known);
+        self.runs.insert(run.get(), Box::new(known));
         self.record_run(run.get());
     }
 

@@ -9,10 +9,10 @@
 //! An entry is `length, key, checksum` (little-endian, 4 bytes each) and then the payload; an
 //! empty payload removes the key.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use herm_engine::SortedMap;
 use rustix::fs::MemfdFlags;
 use rustix::io::{DupFlags, Errno, FdFlags, fcntl_getfd};
 
@@ -34,7 +34,9 @@ struct Place {
 pub(crate) struct Journal {
     fd: OwnedFd,
     end: u64,
-    live: BTreeMap<u32, Place>,
+    /// The current places, in a table for each kind of key (its two highest bits): within a kind
+    /// most keys are given in ascending order.
+    live: [SortedMap<u32, Place>; 4],
     live_bytes: u64,
 }
 
@@ -45,7 +47,7 @@ impl Journal {
         Ok(Self {
             fd,
             end: 0,
-            live: BTreeMap::new(),
+            live: Default::default(),
             live_bytes: 0,
         })
     }
@@ -56,7 +58,7 @@ impl Journal {
         let mut journal = Self {
             fd,
             end: 0,
-            live: BTreeMap::new(),
+            live: Default::default(),
             live_bytes: 0,
         };
         let size = u64::try_from(rustix::fs::fstat(&journal.fd)?.st_size).unwrap_or(0);
@@ -74,15 +76,13 @@ impl Journal {
 
     /// The keys that have a payload.
     pub(crate) fn keys(&self) -> impl Iterator<Item = u32> {
-        self.live.keys().copied()
+        self.live.iter().flat_map(SortedMap::keys).copied()
     }
 
     /// A key's payload.
     pub(crate) fn get(&self, key: u32) -> io::Result<Option<Vec<u8>>> {
-        let Some(place) = self.live.get(&key) else {
-            return Ok(None);
-        };
-        self.payload(*place).map(Some)
+        let place = self.live[kind(key)].get(&key);
+        place.map(|place| self.payload(*place)).transpose()
     }
 
     /// Replaces a key's payload; an empty one removes the key.
@@ -108,11 +108,12 @@ impl Journal {
 
     fn note(&mut self, key: u32, place: Place) {
         let size = |place: Place| u64::from(place.length) + HEADER_BYTES;
+        let live = &mut self.live[kind(key)];
         let old = if place.length == 0 {
-            self.live.remove(&key)
+            live.remove(&key)
         } else {
             self.live_bytes += size(place);
-            self.live.insert(key, place)
+            live.insert(key, place)
         };
         self.live_bytes = self.live_bytes.saturating_sub(old.map_or(0, size));
     }
@@ -122,7 +123,7 @@ impl Journal {
     /// panic hook knows the number and nothing else.
     fn compact(&mut self) -> io::Result<()> {
         let mut fresh = Self::create()?;
-        for (key, place) in &self.live {
+        for (key, place) in self.live.iter().flat_map(SortedMap::iter) {
             fresh.put(*key, &self.payload(*place)?)?;
         }
         let flags = if fcntl_getfd(&self.fd)?.contains(FdFlags::CLOEXEC) {
@@ -194,6 +195,11 @@ impl Journal {
         let payload = self.payload(place)?;
         Ok((checksum(key, &payload) == sum).then_some((key, place)))
     }
+}
+
+/// The table that a key is in.
+const fn kind(key: u32) -> usize {
+    (key >> 30) as usize
 }
 
 /// FNV-1a over key and payload: it has to notice an entry cut short, not an adversary.

@@ -7,10 +7,11 @@
 //! it carries the run's cookie (which a helper with the service's own uid looks for, see
 //! [`super::cookies`]). What can't be attributed is left alone: it is listed, never guessed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::rc::Rc;
 
+use herm_engine::SortedSet;
 use herm_sys::pidfd::Pidfd;
 use herm_sys::process::{self, Identity, Stat};
 use herm_sys::signals::{self, Signal};
@@ -66,7 +67,7 @@ fn key(identity: Identity) -> (i32, u64) {
 }
 
 /// Our children that are nobody's main process; `None` where the kernel doesn't list them.
-pub(crate) fn strays(mains: &BTreeSet<i32>) -> Option<Vec<Pid>> {
+pub(crate) fn strays(mains: &SortedSet<i32>) -> Option<Vec<Pid>> {
     let me = rustix::process::getpid().as_raw_pid();
     let text = fs::read_to_string(format!("/proc/self/task/{me}/children")).ok()?;
     let numbers = text
@@ -94,7 +95,7 @@ impl Sight {
     }
 
     /// Whether all of our children are in `ours`.
-    pub(crate) fn nobody_strays(&mut self, ours: impl FnOnce() -> BTreeSet<i32>) -> bool {
+    pub(crate) fn nobody_strays(&mut self, ours: impl FnOnce() -> SortedSet<i32>) -> bool {
         *self
             .nobody_strays
             .get_or_insert_with(|| strays(&ours()).is_some_and(|strays| strays.is_empty()))
@@ -111,16 +112,21 @@ impl Sight {
     }
 }
 
+/// A number that many share, and the place of one that has it: sorted, a table of who has what.
+type Index = Vec<(i32, usize)>;
+
 /// Every process below us, at one look.
 #[derive(Debug)]
 pub(crate) struct Census {
+    /// All that were seen.
+    seen: Vec<Stat>,
     /// Those below us that live, by number.
-    processes: BTreeMap<i32, Stat>,
-    /// Whose children are whose.
-    children: BTreeMap<i32, Vec<i32>>,
-    /// Who is in a session, and in a group.
-    sessions: BTreeMap<i32, Vec<i32>>,
-    groups: BTreeMap<i32, Vec<i32>>,
+    living: Index,
+    /// Everyone seen by the number of its parent.
+    children: Index,
+    /// The living by session, and by group.
+    sessions: Index,
+    groups: Index,
     me: Pid,
 }
 
@@ -130,69 +136,96 @@ impl Census {
         Ok(Self::of(process::all()?, rustix::process::getpid()))
     }
 
-    fn of(all: Vec<Stat>, me: Pid) -> Self {
+    fn of(seen: Vec<Stat>, me: Pid) -> Self {
         let mut census = Self {
-            processes: BTreeMap::new(),
-            children: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            seen,
+            living: Index::new(),
+            children: Index::new(),
+            sessions: Index::new(),
+            groups: Index::new(),
             me,
         };
-        let mut seen: BTreeMap<i32, Stat> = BTreeMap::new();
-        for stat in all {
-            let pid = stat.pid.as_raw_pid();
-            if let Some(parent) = stat.parent {
-                census
-                    .children
-                    .entry(parent.as_raw_pid())
-                    .or_default()
-                    .push(pid);
-            }
-            seen.insert(pid, stat);
+        let everyone = census.seen.iter().enumerate();
+        let parents = everyone.filter_map(|(place, stat)| Some((stat.parent?.as_raw_pid(), place)));
+        census.children = sorted(parents.collect());
+        let mut below = census.below(census.children_of(me.as_raw_pid()).collect());
+        below.retain(|place| {
+            census
+                .seen
+                .get(*place)
+                .is_some_and(|stat| !stat.is_zombie())
+        });
+        let by = |key: fn(&Stat) -> i32| {
+            let keyed = below
+                .iter()
+                .filter_map(|place| Some((key(census.seen.get(*place)?), *place)));
+            sorted(keyed.collect())
+        };
+        let living = by(|stat| stat.pid.as_raw_pid());
+        let sessions = by(|stat| stat.session);
+        let groups = by(|stat| stat.group);
+        Self {
+            living,
+            sessions,
+            groups,
+            ..census
         }
-        for pid in census.below(&[me.as_raw_pid()]) {
-            let Some(stat) = seen.remove(&pid).filter(|stat| !stat.is_zombie()) else {
-                continue;
-            };
-            census.sessions.entry(stat.session).or_default().push(pid);
-            census.groups.entry(stat.group).or_default().push(pid);
-            census.processes.insert(pid, stat);
-        }
-        census
     }
 
-    /// All that descend from these, without them unless one descends from another.
-    fn below(&self, roots: &[i32]) -> Vec<i32> {
-        let mut found = BTreeSet::new();
-        let mut next = roots.to_vec();
-        while let Some(pid) = next.pop() {
-            for child in self.children.get(&pid).into_iter().flatten() {
-                if found.insert(*child) {
-                    next.push(*child);
-                }
+    fn children_of(&self, pid: i32) -> impl Iterator<Item = usize> {
+        having(&self.children, pid)
+    }
+
+    /// The places of these and of all that descend from them, each once.
+    fn below(&self, roots: Vec<usize>) -> Vec<usize> {
+        let mut is_known = vec![false; self.seen.len()];
+        let mut found = Vec::new();
+        let mut next = roots;
+        while let Some(place) = next.pop() {
+            let (Some(is_known), Some(stat)) = (is_known.get_mut(place), self.seen.get(place))
+            else {
+                continue;
+            };
+            if !std::mem::replace(is_known, true) {
+                found.push(place);
+                next.extend(self.children_of(stat.pid.as_raw_pid()));
             }
         }
-        found.into_iter().collect()
+        found
     }
 
     /// The run's living processes, its main one included.
     pub(crate) fn members(&self, run: &RunRecord, attributions: &Attributions) -> Vec<Identity> {
         let leader = i32::try_from(run.pid).unwrap_or(0);
-        let together = [&self.sessions, &self.groups].into_iter();
-        let together = together.filter_map(|by| by.get(&leader)).flatten().copied();
-        let mut roots: Vec<i32> = together.chain(attributions.bearers(run.run)).collect();
-        let below = self.below(&roots);
-        roots.extend(below);
-        let members: BTreeSet<i32> = roots.into_iter().collect();
-        let living = members.iter().filter_map(|pid| self.processes.get(pid));
-        living.map(Stat::identity).collect()
+        let together = having(&self.sessions, leader).chain(having(&self.groups, leader));
+        let bearers = attributions
+            .bearers(run.run)
+            .flat_map(|pid| having(&self.living, pid));
+        let found = self.below(together.chain(bearers).collect());
+        let found = found
+            .into_iter()
+            .filter_map(|place| Some((self.seen.get(place)?.pid.as_raw_pid(), place)));
+        let found = sorted(found.collect());
+        let living = found
+            .iter()
+            .filter(|(pid, _)| having(&self.living, *pid).next().is_some());
+        living
+            .filter_map(|(_, place)| self.seen.get(*place))
+            .map(Stat::identity)
+            .collect()
+    }
+
+    fn living(&self) -> impl Iterator<Item = &Stat> {
+        self.living
+            .iter()
+            .filter_map(|(_, place)| self.seen.get(*place))
     }
 
     /// Orphans below us that a helper should be asked about: adopted by us, nobody's main process,
     /// of no run's session or group, and not asked about before.
     pub(crate) fn unattributed<'a>(
         &'a self,
-        mains: &'a BTreeSet<i32>,
+        mains: &'a SortedSet<i32>,
         attributions: &'a Attributions,
     ) -> impl Iterator<Item = Identity> + 'a {
         let adopted = |stat: &&Stat| {
@@ -202,13 +235,26 @@ impl Census {
                 && !mains.contains(&stat.group)
                 && !attributions.is_known(stat)
         };
-        self.processes.values().filter(adopted).map(Stat::identity)
+        self.living().filter(adopted).map(Stat::identity)
     }
 
     /// Everyone below us.
     pub(crate) fn everyone(&self) -> impl Iterator<Item = Identity> {
-        self.processes.values().map(Stat::identity)
+        self.living().map(Stat::identity)
     }
+}
+
+fn sorted(mut index: Index) -> Index {
+    index.sort_unstable();
+    index
+}
+
+/// The places of those that have this number.
+fn having(index: &Index, number: i32) -> impl Iterator<Item = usize> {
+    let start = index.partition_point(|(of, _)| *of < number);
+    let rest = index.iter().skip(start);
+    rest.take_while(move |(of, _)| *of == number)
+        .map(|(_, place)| *place)
 }
 
 /// Signals a process if it is still the one that was looked at and (for anyone's but root's runs)

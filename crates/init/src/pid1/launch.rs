@@ -1,9 +1,9 @@
 //! From a service's spec to what the kernel needs to start it.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
 
+use herm_engine::SortedMap;
 use herm_sys::rlimit::{Limit, Resource};
 use herm_sys::spawn::{Capabilities, Handover, Identity, Launch, Program, Session, search_path};
 use herm_wire::{EnvEntry, Kind};
@@ -27,7 +27,7 @@ pub(crate) struct Common<'a> {
 }
 
 /// A variable with its value and where that came from.
-type Explained = BTreeMap<OsString, (OsString, String)>;
+type Explained = SortedMap<OsString, (OsString, String)>;
 
 /// The environment of a service, each variable with its origin.
 pub(crate) fn explained(

@@ -3,12 +3,12 @@
 //! PID 1 keeps the read end of every run's pipe until the log daemon has seen its end, so a dead
 //! log daemon costs nothing but a pause: its successor gets every pipe again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use herm_engine::Time;
+use herm_engine::{SortedMap, SortedSet, Time};
 use herm_sys::Pid;
 use herm_sys::signals::{self, Signal};
 use herm_sys::spawn::{Launch, Program, Session};
@@ -68,9 +68,9 @@ pub(crate) struct Logs {
     hold: Option<OwnedFd>,
     queue: VecDeque<(ToLogd, Beside)>,
     /// Lines of a run that could not be kept so far.
-    dropped: BTreeMap<u64, u64>,
+    dropped: SortedMap<u64, u64>,
     /// Runs that wrote since the last check, and are to be watched again after it.
-    wrote: BTreeSet<u64>,
+    wrote: SortedSet<u64>,
     check_at: Option<Time>,
     check: u64,
     drained_by: Option<Time>,

@@ -1,9 +1,8 @@
 //! Readiness and health probes: short-lived processes that PID 1 starts, times and reaps.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herm_engine::{Check, Event, ProbeId, RunId, ServiceId, Time};
+use herm_engine::{Check, Event, ProbeId, RunId, ServiceId, SortedMap, Time};
 use herm_sys::Pid;
 use herm_sys::signals::{self, Signal};
 use herm_sys::spawn::Capabilities;
@@ -23,7 +22,7 @@ struct Running {
 /// The probes and other helpers with a deadline, by process id.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
-    running: BTreeMap<i32, Running>,
+    running: SortedMap<i32, Running>,
 }
 
 impl Supervisor {
@@ -127,7 +126,7 @@ impl Supervisor {
 
     /// Ends helpers that have had their time; what they found counts as nothing.
     pub(crate) fn check_helpers(&mut self, now: Time) {
-        for (pid, running) in &mut self.probes.running {
+        for (pid, running) in self.probes.running.iter_mut() {
             if running.deadline <= now {
                 kill_group(*pid);
                 // Killed once; its death is the event.

@@ -4,10 +4,9 @@
 //! service's state in the engine, each run. Descriptors are recorded by number; they are kept
 //! open over `execve` from the moment they are made (the spawner closes them in children).
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use herm_engine::ServiceId;
+use herm_engine::{Engine, ServiceId, SortedMap};
 use herm_sys::exec::take_inherited;
 use herm_sys::memfd::SharedMemory;
 use herm_wire::BootReport;
@@ -84,7 +83,7 @@ pub(crate) struct Restored {
 pub(crate) struct Records {
     journal: Option<Journal>,
     /// The place of each service's records.
-    places: BTreeMap<String, u32>,
+    places: SortedMap<ServiceId, u32>,
     next_place: u32,
     slot: Option<SharedMemory>,
 }
@@ -102,7 +101,7 @@ impl Records {
         }
         Self {
             journal,
-            places: BTreeMap::new(),
+            places: SortedMap::new(),
             next_place: 1,
             slot,
         }
@@ -112,16 +111,17 @@ impl Records {
     pub(crate) fn resume(
         journal: Journal,
         restored: &Restored,
+        engine: &Engine,
         slot: Option<SharedMemory>,
     ) -> Self {
         keep(journal.fd());
         if let Some(slot) = &slot {
             keep(slot);
         }
-        let places: BTreeMap<String, u32> = restored
+        let places: SortedMap<ServiceId, u32> = restored
             .services
             .iter()
-            .map(|(place, service, _)| (service.name().to_owned(), *place))
+            .filter_map(|(place, service, _)| Some((engine.find(service.name())?, *place)))
             .collect();
         let next_place = places.values().max().map_or(1, |place| place + 1);
         Self {
@@ -155,13 +155,13 @@ impl Records {
         }
     }
 
-    fn place(&mut self, name: &str) -> u32 {
-        if let Some(place) = self.places.get(name) {
+    fn place(&mut self, id: ServiceId) -> u32 {
+        if let Some(place) = self.places.get(&id) {
             return *place;
         }
         let place = self.next_place & LOW_BITS;
         self.next_place = self.next_place.wrapping_add(1);
-        self.places.insert(name.to_owned(), place);
+        self.places.insert(id, place);
         place
     }
 }
@@ -218,7 +218,7 @@ impl Supervisor {
         let Some(service) = self.services.get(id) else {
             return;
         };
-        let place = self.records.place(service.name());
+        let place = self.records.place(id);
         self.records.put_json(SPEC | place, service);
         self.record_status(id);
     }
@@ -230,14 +230,14 @@ impl Supervisor {
         };
         // A removal is reported after the service is gone from the table.
         if self.services.get(id).is_some() {
-            let place = self.records.place(record.name());
+            let place = self.records.place(id);
             self.records.put(STATE | place, &record.to_bytes());
         }
     }
 
     /// Records that a service is no more.
-    pub(crate) fn record_removal(&mut self, name: &str) {
-        if let Some(place) = self.records.places.remove(name) {
+    pub(crate) fn record_removal(&mut self, id: ServiceId) {
+        if let Some(place) = self.records.places.remove(&id) {
             self.records.put(STATE | place, &[]);
             self.records.put(SPEC | place, &[]);
         }

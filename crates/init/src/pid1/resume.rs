@@ -1,10 +1,9 @@
 //! Going on where the program before this one in this process left off.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixListener;
 
-use herm_engine::{Event, Exit, Role, RunId, SpawnFailure, Time};
+use herm_engine::{Event, Exit, Role, RunId, SortedMap, SortedSet, SpawnFailure, Time};
 use herm_sys::exec::{Image, own_image, replace, take_inherited};
 use herm_sys::memfd::SharedMemory;
 use herm_sys::process;
@@ -63,7 +62,7 @@ fn adopt(journal: Journal, environment: Environment, panics: &[u64]) -> Result<S
     let slot = globals.slot.and_then(take_inherited);
     let slot = slot.and_then(|fd| SharedMemory::adopt(fd).ok());
     let unrecorded = slot.as_ref().and_then(records::unrecorded_spawn);
-    let records = Records::resume(journal, &restored, slot);
+    let records = Records::resume(journal, &restored, &engine, slot);
     let (settings, _) = Settings::read(&environment);
     let boot = Boot::resumed(
         Time::from_nanos(globals.began),
@@ -123,7 +122,7 @@ impl Supervisor {
 
     /// Finds out what became of every run, and tells the engine.
     fn adopt_runs(&mut self, records: Vec<RunRecord>, unrecorded: Option<(u64, u32)>) {
-        let mut dead: BTreeMap<u32, Exit> = BTreeMap::new();
+        let mut dead: SortedMap<u32, Exit> = SortedMap::new();
         while let Ok(Some((pid, how))) = reap_next() {
             dead.insert(u32::try_from(pid.as_raw_pid()).unwrap_or(0), exit(how));
         }
@@ -140,9 +139,9 @@ impl Supervisor {
                 draining: false,
                 record,
             };
-            self.runs.insert(run.record.run, run);
+            self.runs.insert(run.record.run, Box::new(run));
         }
-        let known: BTreeSet<u64> = self.engine.runs().iter().map(|run| run.1.get()).collect();
+        let known: SortedSet<u64> = self.engine.runs().iter().map(|run| run.1.get()).collect();
         for (_, run, role, _) in self.engine.runs() {
             if role == Role::Main {
                 self.adopt_run_state(run, &dead);
@@ -163,7 +162,7 @@ impl Supervisor {
         self.drain();
     }
 
-    fn adopt_run_state(&mut self, run: RunId, dead: &BTreeMap<u32, Exit>) {
+    fn adopt_run_state(&mut self, run: RunId, dead: &SortedMap<u32, Exit>) {
         let number = run.get();
         let lost = || SpawnFailure {
             stage: "be started before herm was re-executed".to_owned(),
@@ -205,7 +204,7 @@ impl Supervisor {
     fn watch_adopted(&mut self) {
         use super::reactor::{Interest, Source};
         let mut failed = None;
-        for (number, run) in &self.runs {
+        for (number, run) in self.runs.iter() {
             let log = run.log.as_ref().map(|fd| {
                 self.reactor
                     .add(fd, Source::LogPipe(*number), Interest::ReadOnce)

@@ -1,9 +1,7 @@
 //! What PID 1 knows of each service beside the engine's state: how to start it, as whom, who
 //! registered it, what the keeper says of it.
 
-use std::collections::BTreeMap;
-
-use herm_engine::{Exit, ServiceId, Status};
+use herm_engine::{Exit, ServiceId, SortedMap, Status};
 use herm_wire::{LogSpec, Order, ServiceName, ServiceSpec, ServiceView, State};
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +120,9 @@ fn make_plain(view: &mut ServiceView) {
 /// All services, by the engine's id and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
-    by_id: BTreeMap<ServiceId, Service>,
-    names: BTreeMap<String, ServiceId>,
+    by_id: SortedMap<ServiceId, Box<Service>>,
+    /// In the order of their names.
+    named: Vec<ServiceId>,
 }
 
 impl Services {
@@ -134,38 +133,47 @@ impl Services {
 
     /// Adds or replaces.
     pub(crate) fn insert(&mut self, id: ServiceId, service: Service) {
-        self.names.insert(service.spec.name.clone(), id);
-        self.by_id.insert(id, service);
+        let place = self.place_of(service.name());
+        self.by_id.insert(id, Box::new(service));
+        match place {
+            Ok(place) => {
+                if let Some(known) = self.named.get_mut(place) {
+                    *known = id;
+                }
+            }
+            Err(place) => self.named.insert(place, id),
+        }
     }
 
     /// Forgets one.
     pub(crate) fn remove(&mut self, id: ServiceId) -> Option<Service> {
-        let service = self.by_id.remove(&id)?;
-        self.names.remove(service.name());
-        Some(service)
+        if let Ok(place) = self.place_of(self.get(id)?.name()) {
+            self.named.remove(place);
+        }
+        self.by_id.remove(&id).map(|service| *service)
     }
 
     /// By the engine's id.
     pub(crate) fn get(&self, id: ServiceId) -> Option<&Service> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(Box::as_ref)
     }
 
     /// By the engine's id, to be changed.
     pub(crate) fn get_mut(&mut self, id: ServiceId) -> Option<&mut Service> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     /// By exact name.
     pub(crate) fn id_of(&self, name: &str) -> Option<ServiceId> {
-        self.names.get(name).copied()
+        self.named.get(self.place_of(name).ok()?).copied()
     }
 
     /// As people name them: a service first, then a profile.
     pub(crate) fn resolve(&self, name: &str) -> Option<ServiceId> {
         self.id_of(name).or_else(|| {
-            let serves = |service: &&Service| service.spec.profile.as_deref() == Some(name);
+            let serves = |service: &Service| service.spec.profile.as_deref() == Some(name);
             self.id_of(&format!("gateway-{name}")).or_else(|| {
-                let service = self.by_id.values().find(serves)?;
+                let service = self.by_id.values().find(|service| serves(service))?;
                 self.id_of(service.name())
             })
         })
@@ -192,9 +200,15 @@ impl Services {
 
     /// All, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceId, &Service)> {
-        self.names
-            .values()
-            .filter_map(|id| Some((*id, self.by_id.get(id)?)))
+        self.named
+            .iter()
+            .filter_map(|id| Some((*id, self.get(*id)?)))
+    }
+
+    /// Where a name is in the order of names, or would be.
+    fn place_of(&self, name: &str) -> Result<usize, usize> {
+        let name_of = |id: ServiceId| self.get(id).map_or("", Service::name);
+        self.named.binary_search_by(|id| name_of(*id).cmp(name))
     }
 }
 

@@ -1,10 +1,10 @@
 //! PID 1 as one value: the engine, what it is fed from, and what carries out its actions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use herm_engine::{Config, Engine, Event};
+use herm_engine::{Config, Engine, Event, SortedMap, SortedSet};
 use herm_sys::rlimit::Limit;
 use herm_sys::signals::SignalFd;
 use herm_sys::spawn::Spawner;
@@ -71,10 +71,10 @@ pub(crate) struct Supervisor {
     /// What the engine is still to be told.
     pub(crate) events: VecDeque<Event>,
     pub(crate) services: Services,
-    pub(crate) runs: BTreeMap<u64, Run>,
+    pub(crate) runs: SortedMap<u64, Box<Run>>,
     /// Which run a main process belongs to.
-    pub(crate) mains: BTreeMap<i32, u64>,
-    pub(crate) helpers: BTreeMap<i32, Helper>,
+    pub(crate) mains: SortedMap<i32, u64>,
+    pub(crate) helpers: SortedMap<i32, Helper>,
     pub(crate) spawner: Spawner,
     pub(crate) server: Server,
     pub(crate) waiters: Waiters,
@@ -89,9 +89,9 @@ pub(crate) struct Supervisor {
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) reexec: Reexec,
     /// Clients with requests that were not looked at yet, because others had to have their turn.
-    pub(crate) again: BTreeSet<u64>,
+    pub(crate) again: SortedSet<u64>,
     /// Services that changed since subscribers were last told.
-    pub(crate) changed: BTreeSet<herm_engine::ServiceId>,
+    pub(crate) changed: SortedSet<herm_engine::ServiceId>,
     /// Looks at the processes below us are due for draining runs.
     pub(crate) recount: bool,
     /// Dead children are left for the next turn.
@@ -157,9 +157,9 @@ impl Supervisor {
             engine,
             events: VecDeque::new(),
             services: Services::default(),
-            runs: BTreeMap::new(),
-            mains: BTreeMap::new(),
-            helpers: BTreeMap::new(),
+            runs: SortedMap::new(),
+            mains: SortedMap::new(),
+            helpers: SortedMap::new(),
             spawner,
             server,
             waiters: Waiters::default(),
@@ -173,8 +173,8 @@ impl Supervisor {
             boot,
             shutdown: None,
             reexec: Reexec::default(),
-            again: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            again: SortedSet::new(),
+            changed: SortedSet::new(),
             recount: false,
             more_dead: false,
         })
@@ -187,7 +187,7 @@ impl Supervisor {
     }
 
     /// Our children that are not what a run left behind.
-    pub(crate) fn expected_children(&self) -> BTreeSet<i32> {
+    pub(crate) fn expected_children(&self) -> SortedSet<i32> {
         self.mains
             .keys()
             .chain(self.helpers.keys())

@@ -157,7 +157,7 @@ impl Supervisor {
         };
         let name = service.name().to_owned();
         self.changed.remove(&id);
-        self.record_removal(&name);
+        self.record_removal(id);
         self.publish(EventBody::Removed { name: name.clone() });
         self.look_at_waiters(&name);
         self.output.info(&format!("{name}: unregistered"));

@@ -1,11 +1,12 @@
 //! The image's own boot scripts: `/etc/cont-init.d` (contract section 3.3, `s6.md` section 6.2).
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+
+use herm_engine::SortedMap;
 
 /// What a failing script means (`S6_BEHAVIOUR_IF_STAGE2_FAILS`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) fn scripts(dir: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut found = BTreeMap::new();
+    let mut found = SortedMap::new();
     for entry in entries {
         let entry = entry?;
         let name: OsString = entry.file_name();
@@ -63,7 +64,7 @@ pub(super) fn scripts(dir: &Path) -> io::Result<Vec<PathBuf>> {
             found.insert(name, entry.path());
         }
     }
-    Ok(found.into_values().collect())
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// Runs one script to its end with the given environment, `cmd` as JSON in `HERM_CMD`.

@@ -3,11 +3,11 @@
 //! Bounded in every direction: connections per uid, bytes per request, bytes unread per client.
 //! A client can only ever cost itself its connection.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
+use herm_engine::SortedMap;
 use herm_wire::{ErrorBody, ErrorCode, Reply, frame};
 
 use super::authority::Peer;
@@ -45,7 +45,7 @@ pub(crate) type ClientId = u64;
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: UnixListener,
-    clients: BTreeMap<ClientId, Connection>,
+    clients: SortedMap<ClientId, Connection>,
     next_id: ClientId,
     /// Given up for a moment to take and refuse a client when there are no descriptors left;
     /// otherwise the unaccepted client would wake PID 1 for ever.
@@ -59,7 +59,7 @@ impl Server {
         reactor.add(&listener, Source::Listener, Interest::Read)?;
         Ok(Self {
             listener,
-            clients: BTreeMap::new(),
+            clients: SortedMap::new(),
             next_id: 1,
             spare: spare_descriptor(),
         })
@@ -108,12 +108,13 @@ impl Server {
             })
         };
         let peer = adopt().map_err(|error| format!("cannot identify a client: {error}"))?;
-        let theirs = self.clients.values().filter(|c| c.peer.uid == peer.uid);
+        let theirs = self.clients.values();
+        let theirs = theirs.filter(|c| c.peer.uid == peer.uid).count();
         let limit = herm_sys::rlimit::get(herm_sys::rlimit::Resource::OpenFiles).soft;
         let most =
             usize::try_from(connections_max(limit.unwrap_or(u64::MAX))).unwrap_or(usize::MAX);
         // Nobody but root, who could do worse, may take more than half of all.
-        let crowded = peer.uid != 0 && theirs.count() >= most / 2;
+        let crowded = peer.uid != 0 && theirs >= most / 2;
         let mut client = Connection::new(stream, peer);
         if crowded || self.clients.len() >= most {
             refuse(&mut client);
