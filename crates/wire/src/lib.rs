@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod event;
 pub mod exit_code;
+mod flat;
 pub mod frame;
 pub mod name;
 pub mod reply;

@@ -1,4 +1,4 @@
-//! What a client may ask.
+//! What a client may ask. How it is read is in [`crate::flat`].
 
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::ServiceSpec;
 
 /// One request line: `{"v":1,"id":7,"op":"start","name":"gateway-a",…}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Request {
     /// [`crate::PROTOCOL_VERSION`].
@@ -19,7 +19,7 @@ pub struct Request {
 }
 
 /// How a verb is carried out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VerbOptions {
     /// Answer when the result is known, not when the order is taken.
@@ -51,7 +51,7 @@ pub enum WaitFor {
 }
 
 /// The operations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {

@@ -129,3 +129,81 @@ fn every_event_is_read_back_as_it_was_written() {
         assert_eq!(decode::<Event>(&line).unwrap(), event);
     }
 }
+
+/// The reader lists every field anew, so each operation is shown to it once.
+#[test]
+fn every_operation_is_read_back_as_it_was_written_wherever_its_name_stands() {
+    let name = "\"name\":\"a\"";
+    let spec = r#"{"name":"a","kind":"service","argv":["x"],"initial":"up",
+        "readiness":{"probe":{"argv":["y"],"type":"command"},"interval_ms":5,"type":"probe"},
+        "health":{"probe":{"address":"h:1","type":"tcp"}}}"#;
+    let fields = [
+        ("hello", String::new()),
+        ("status", String::new()),
+        ("service", name.into()),
+        ("subscribe", String::new()),
+        ("start", format!("{name},\"wait\":true,\"timeout_ms\":9")),
+        ("stop", format!("{name},\"reconcile\":true")),
+        ("restart", name.into()),
+        ("once", name.into()),
+        ("signal", format!("{name},\"signal\":\"HUP\"")),
+        (
+            "wait",
+            format!("{name},\"until\":\"ready\",\"timeout_ms\":3"),
+        ),
+        ("register", format!("\"spec\":{spec}")),
+        ("unregister", name.into()),
+        ("env", name.into()),
+        ("boot", String::new()),
+        ("reconcile", "\"timeout_ms\":4".into()),
+        ("attach_keeper", String::new()),
+        ("ack_order", format!("{name},\"seq\":5")),
+        ("ack_reconcile", "\"seq\":6,\"error\":\"e\"".into()),
+        ("wake", format!("{name},\"reason\":\"r\"")),
+        (
+            "annotate",
+            format!("{name},\"served_by\":\"b\",\"owner\":\"c\",\"port\":7,\"note\":\"d\""),
+        ),
+        ("shutdown", "\"exit_code\":8".into()),
+        ("reexec", String::new()),
+    ];
+    for (op, fields) in fields {
+        let comma = if fields.is_empty() { "" } else { "," };
+        let line = format!("{{{fields}{comma}\"colour\":[{{}}],\"op\":\"{op}\",\"id\":2,\"v\":1}}");
+        let request: Request = decode(line.as_bytes()).expect(op);
+        let written = encode(&request).unwrap();
+        let value = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).unwrap();
+        assert_eq!(decode::<Request>(&written).unwrap(), request);
+        for (field, value) in value(&written).as_object().unwrap() {
+            let field = format!("\"{field}\"");
+            assert!(
+                line.contains(&field) && (field == "\"spec\"" || line.contains(&value.to_string())),
+                "{op} lost {field}"
+            );
+        }
+        let sent = value(line.as_bytes()).as_object().unwrap().len();
+        assert_eq!(value(&written).as_object().unwrap().len(), sent - 1, "{op}");
+        if comma == "," && op != "reconcile" && op != "shutdown" {
+            let line = format!(r#"{{"v":1,"id":2,"op":"{op}"}}"#);
+            assert!(
+                decode::<Request>(line.as_bytes()).is_err(),
+                "{op} needs a field"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_probe_without_what_its_type_asks_for_is_refused() {
+    for spec in [
+        r#"{"type":"probe"}"#,
+        r#"{"type":"notify"}"#,
+        r#"{"type":"telepathy"}"#,
+        r#"{"type":"probe","probe":{"type":"http","address":"h:1"}}"#,
+    ] {
+        assert!(
+            decode::<herm_wire::ReadinessSpec>(spec.as_bytes()).is_err(),
+            "{spec}"
+        );
+    }
+}
