@@ -9,5 +9,10 @@
 
 extern crate alloc;
 
+pub mod control;
+pub mod death_tally;
+pub mod event;
+pub mod number;
+pub mod service_directory;
 pub mod status;
 pub mod tai;

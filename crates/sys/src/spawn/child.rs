@@ -322,6 +322,9 @@ fn set_user(plan: &Plan) -> Answer {
 }
 
 fn change_directory(plan: &Plan) -> Answer {
+    if let Some(fd) = plan.cwd_at {
+        return call(libc::SYS_fchdir, [reg(fd), 0, 0, 0, 0, 0]);
+    }
     if plan.cwd.is_null() {
         return Ok(0);
     }

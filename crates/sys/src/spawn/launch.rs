@@ -17,6 +17,8 @@ pub struct Launch {
     pub env: Vec<CString>,
     /// Its working directory, entered as the new user; `None` keeps ours. A missing one is a failure, not ignored.
     pub cwd: Option<CString>,
+    /// The same, as an open directory: nobody can put another in its place. `cwd` is then not looked at.
+    pub cwd_at: Option<OwnedFd>,
     /// Its file mode creation mask; `None` keeps ours.
     pub umask: Option<u32>,
     /// Whom it runs as; `None` keeps all of ours. Ids we already have are not set again, so that this works without
@@ -48,6 +50,7 @@ impl Launch {
             argv,
             env: Vec::new(),
             cwd: None,
+            cwd_at: None,
             umask: None,
             identity: None,
             session: Session::New { terminal: None },

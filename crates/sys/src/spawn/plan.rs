@@ -75,6 +75,8 @@ pub(super) struct Plan {
     pub(super) ids: NewIds,
     pub(super) drop_capabilities: bool,
     pub(super) cwd: *const c_char,
+    /// The working directory's descriptor in the child, where it is not a path.
+    pub(super) cwd_at: Option<RawFd>,
     pub(super) parent_death: Option<u8>,
     pub(super) no_new_privs: bool,
     /// Null-terminated.
@@ -107,6 +109,7 @@ impl Plan {
         }
         let mut moves = handovers(launch, null)?;
         let executable = add_executable(launch, &mut moves)?;
+        let cwd_at = add_directory(launch, &mut moves);
         moves.extend(witness.map(|source| closed_by_exec(source, beyond(&moves))));
         moves.sort_unstable_by_key(|m| m.target);
         if moves
@@ -149,6 +152,7 @@ impl Plan {
             ids: new_ids(launch, &credentials::ids(), credentials::may_set_groups()),
             drop_capabilities: launch.capabilities == Capabilities::DropAll,
             cwd: launch.cwd.as_ref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
+            cwd_at,
             parent_death: launch.parent_death.map(crate::signals::Signal::number),
             no_new_privs: launch.no_new_privs,
             paths,
@@ -223,6 +227,14 @@ fn closed_by_exec(source: RawFd, target: RawFd) -> Move {
         cloexec: true,
         parked: AtomicI32::new(-1),
     }
+}
+
+/// Gives the working directory's descriptor the first number beyond the others; the exec closes it.
+fn add_directory(launch: &Launch, moves: &mut Vec<Move>) -> Option<RawFd> {
+    let source = launch.cwd_at.as_ref()?.as_raw_fd();
+    let target = beyond(moves);
+    moves.push(closed_by_exec(source, target));
+    Some(target)
 }
 
 fn session_plan(session: &Session) -> SessionPlan {

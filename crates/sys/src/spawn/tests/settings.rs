@@ -42,6 +42,20 @@ fn arguments_environment_directory_and_mask_are_as_given() {
 }
 
 #[test]
+fn a_directory_given_by_descriptor_is_entered_whatever_has_its_name_by_now() {
+    let dir = tempfile::tempdir().unwrap();
+    for (way, mut spawner) in every_way() {
+        let place = dir.path().join(way);
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(place.join("file"), "the one\n").unwrap();
+        let mut launch = shell("cat file");
+        launch.cwd_at = Some(std::fs::File::open(&place).unwrap().into());
+        std::fs::rename(&place, dir.path().join(format!("{way}.moved"))).unwrap();
+        assert_eq!(output_of(&mut spawner, launch), "the one\n", "{way}");
+    }
+}
+
+#[test]
 fn nothing_of_ours_is_in_its_environment() {
     let argv = vec![c"env".to_owned()];
     let mut launch = Launch::new(Program::Paths(vec![c"/usr/bin/env".into()]), argv);
