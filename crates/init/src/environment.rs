@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use herm_engine::SortedMap;
@@ -22,6 +22,8 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 pub struct Environment {
     variables: SortedMap<OsString, OsString>,
     root_only: Vec<OsString>,
+    /// What the container wasn't started with.
+    added: Vec<OsString>,
 }
 
 impl Environment {
@@ -46,6 +48,22 @@ impl Environment {
         Self {
             variables,
             root_only,
+            added: Vec::new(),
+        }
+    }
+
+    /// Adds a variable that setup found to be needed.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.added.push(name.into());
+        self.variables.insert(name.into(), value.into());
+    }
+
+    /// Where a variable came from, as `herm service env` tells it.
+    pub fn origin(&self, name: &OsStr) -> &'static str {
+        if self.added.iter().any(|added| added == name) {
+            "herm: setup"
+        } else {
+            "container"
         }
     }
 
@@ -72,6 +90,26 @@ impl Environment {
             .filter(|(name, _)| !self.root_only.iter().any(|hidden| hidden == name))
     }
 
+    /// Whether everything gets the variables and nothing reads a record (`S6_KEEP_ENV`, as
+    /// s6-overlay has it; `s6.md` section 6.6).
+    pub fn keeps_itself(&self) -> bool {
+        let number = self
+            .get("S6_KEEP_ENV")
+            .and_then(|text| text.trim().parse().ok());
+        number.is_some_and(|number: u64| number != 0)
+    }
+
+    /// Removes what [`Environment::record`] has written.
+    ///
+    /// # Errors
+    /// Where something is there that can't be removed.
+    pub fn remove_record(dir: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes one file per variable into `dir`, which is made anew with `mode` (files without its
     /// execute bits), as s6-overlay's `/run/s6/container_environment`. Group and owner are the
     /// caller's to set afterwards. A name that can't be a file name is left out.
@@ -79,16 +117,29 @@ impl Environment {
     /// # Errors
     /// Where the directory can't be made or a file can't be written.
     pub fn record(&self, dir: &Path, mode: u32) -> io::Result<()> {
-        match fs::remove_dir_all(dir) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        Self::remove_record(dir)?;
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent)?;
         }
         fs::DirBuilder::new().mode(mode).create(dir)?;
+        self.write_to(dir, mode, |_| true)
+    }
+
+    /// Writes what was added since to the same directory.
+    ///
+    /// # Errors
+    /// As [`Environment::record`].
+    pub fn record_added(&self, dir: &Path, mode: u32) -> io::Result<()> {
+        self.write_to(dir, mode, |name| {
+            self.added.iter().any(|added| added == name) && !dir.join(name).exists()
+        })
+    }
+
+    fn write_to(&self, dir: &Path, mode: u32, wanted: impl Fn(&OsStr) -> bool) -> io::Result<()> {
         for (name, value) in self.for_user() {
+            if !wanted(name) {
+                continue;
+            }
             let bytes = name.as_encoded_bytes();
             let is_odd = bytes.is_empty() || bytes.contains(&b'/') || bytes.starts_with(b".");
             if is_odd || bytes.len() > FILE_NAME_BYTES_MAX {
@@ -105,10 +156,33 @@ impl Environment {
     }
 }
 
+/// Opens a recorded environment to a group, or to everyone where there is none: it holds secrets.
+///
+/// # Errors
+/// Where it can't be read, or owner or mode of something in it can't be set.
+pub fn share(dir: &Path, group: Option<u32>) -> io::Result<()> {
+    let (dir_mode, file_mode) = if group.is_some() {
+        (0o750, 0o640)
+    } else {
+        (0o755, 0o644)
+    };
+    let open = |path: &Path, mode: u32| {
+        std::os::unix::fs::chown(path, None, group)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    };
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // Hooks may leave anything there; only plain files are variables.
+        if entry.file_type()?.is_file() {
+            open(&entry.path(), file_mode)?;
+        }
+    }
+    open(dir, dir_mode)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         Environment::from_variables(
@@ -137,6 +211,37 @@ mod tests {
         assert!(environment.for_root().any(|(name, _)| name == "TOKEN"));
         assert!(environment.for_user().all(|(name, _)| name != "TOKEN"));
         assert!(environment.for_user().any(|(name, _)| name == "PLAIN"));
+    }
+
+    #[test]
+    fn a_container_that_keeps_its_environment_has_no_record_of_it() {
+        for (value, keeps) in [("1", true), ("0", false), ("", false), ("yes", false)] {
+            let environment = environment(&[("S6_KEEP_ENV", value)]);
+            assert_eq!(environment.keeps_itself(), keeps, "{value:?}");
+        }
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("container_environment");
+        environment(&[("A", "1")]).record(&dir, 0o700).unwrap();
+        Environment::remove_record(&dir).unwrap();
+        Environment::remove_record(&dir).unwrap();
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn what_setup_added_is_told_from_what_the_container_was_started_with() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("container_environment");
+        let mut environment = environment(&[("PLAIN", "x")]);
+        environment.record(&dir, 0o700).unwrap();
+        environment.add("LATE", "y");
+        environment.add("HOOKS", "ours");
+        fs::write(dir.join("HOOKS"), "a hook's").unwrap();
+        environment.record_added(&dir, 0o700).unwrap();
+        assert_eq!(fs::read(dir.join("LATE")).unwrap(), b"y");
+        assert_eq!(fs::read(dir.join("HOOKS")).unwrap(), b"a hook's");
+        assert_eq!(environment.origin(OsStr::new("PLAIN")), "container");
+        assert_eq!(environment.origin(OsStr::new("LATE")), "herm: setup");
+        assert!(environment.for_user().any(|(name, _)| name == "LATE"));
     }
 
     #[test]

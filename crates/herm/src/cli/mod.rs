@@ -155,6 +155,9 @@ pub(crate) enum Command {
     /// Bring services into line with the home now
     #[command(after_help = examples(&["herm reconcile", "herm reconcile --dry-run"], ""))]
     Reconcile(ReconcileArgs),
+    /// Prepare the home as a boot does: directories, owners, modes, seeds
+    #[command(after_help = examples(&["herm setup --dry-run", "docker exec CONTAINER herm setup"], ""))]
+    Setup(SetupArgs),
     /// Stop everything and end the supervisor
     #[command(after_help = examples(&["herm shutdown", "herm shutdown --exit-code 3"], ""))]
     Shutdown(ShutdownArgs),
@@ -251,6 +254,14 @@ pub(crate) struct ReconcileArgs {
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+/// `herm setup`.
+#[derive(Debug, Args)]
+pub(crate) struct SetupArgs {
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `herm shutdown`.

@@ -10,6 +10,7 @@ mod pages;
 mod probe;
 mod profile;
 mod service;
+mod setup;
 mod supervisor;
 mod up;
 mod verbs;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Why(args) => supervisor::why(&context, &args).map(done),
         Command::Service(command) => service::run(&context, command),
         Command::Reconcile(args) => supervisor::reconcile(&context, &args).map(done),
+        Command::Setup(args) => Ok(setup::run(&context, &args)),
         Command::Shutdown(args) => supervisor::shutdown(&context, &args).map(done),
         Command::Completions { shell } => pages::completions(shell).map(done),
         Command::Man { dir } => pages::man(dir.as_deref()).map(done),

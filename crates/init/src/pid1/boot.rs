@@ -5,10 +5,7 @@
 //! 3. [`Supervisor::setup_ended`]: setup's plan is read.
 //! 4. [`Supervisor::finish_boot`]: log daemon, keeper, main program.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use herm_engine::Time;
@@ -30,7 +27,7 @@ use super::reactor::{Interest, Reactor, Source};
 use super::services::{Annotation, Registrar, Service};
 use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
-use crate::environment::Environment;
+use crate::environment::{Environment, share};
 use crate::setup::{Ids, MainProgram, Plan};
 
 /// Bad configuration (contract section 4).
@@ -206,9 +203,12 @@ impl Supervisor {
             return;
         }
         let start = self.clock().now;
-        let recorded = self
-            .environment
-            .record(Path::new(CONTAINER_ENVIRONMENT), 0o700);
+        let dir = Path::new(CONTAINER_ENVIRONMENT);
+        let recorded = if self.environment.keeps_itself() {
+            Environment::remove_record(dir)
+        } else {
+            self.environment.record(dir, 0o700)
+        };
         let error = recorded.err().map(|error| error.to_string());
         if let Some(error) = &error {
             self.output
@@ -221,22 +221,34 @@ impl Supervisor {
         self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
     }
 
-    /// Lets those read the recorded environment who may: it holds secrets. Hooks may have added to
-    /// it, so it is not written again.
+    /// Adds what setup found to be needed to the recorded environment, and lets those read it who
+    /// may. Hooks may have added to it, too, so it is not written again.
     fn share_environment(&mut self) {
-        if !self.speaks_for_the_container() || Self::uid() != 0 {
+        for (name, value) in &self.boot.plan.env {
+            self.environment.add(name, value);
+        }
+        if !self.speaks_for_the_container() || self.environment.keeps_itself() {
             return;
         }
+        let dir = Path::new(CONTAINER_ENVIRONMENT);
         let group = self.boot.plan.service_user.as_ref().map(|ids| ids.gid);
-        if let Err(error) = share(Path::new(CONTAINER_ENVIRONMENT), group) {
+        let shared = self.environment.record_added(dir, 0o700).and_then(|()| {
+            if Self::uid() == 0 {
+                share(dir, group)
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = shared {
             self.output.warn(&format!(
                 "the service user can't read {CONTAINER_ENVIRONMENT}: {error}"
             ));
         }
-        if group.is_none() {
-            self.output.debug(
-                "the recorded environment is readable by everyone: there is no service user",
-            );
+        if group.is_none() && Self::uid() == 0 {
+            self.output.info(&format!(
+                "{CONTAINER_ENVIRONMENT} is readable by everyone, secrets included: this image has \
+                 no service user"
+            ));
         }
     }
 
@@ -246,6 +258,9 @@ impl Supervisor {
             "--plan-fd".to_owned(),
             "3".to_owned(),
         ];
+        if self.speaks_for_the_container() && !self.environment.keeps_itself() {
+            argv.extend(["--environment".to_owned(), CONTAINER_ENVIRONMENT.to_owned()]);
+        }
         argv.push("--".to_owned());
         argv.extend(self.options.cmd.iter().cloned());
         let mut launch = self.own_program(&argv)?;
@@ -276,7 +291,21 @@ impl Supervisor {
             Ok(_) | Err(_) => {
                 self.reactor.remove(pipe.as_fd());
                 self.boot.plan_pipe = None;
+                self.plan_is_whole();
             }
+        }
+    }
+
+    /// Setup has handed over its plan. It may go on with what nothing has to wait for.
+    fn plan_is_whole(&mut self) {
+        let plan = serde_json::from_slice::<Plan>(&self.boot.plan_bytes);
+        if let Ok(plan) = plan
+            && self.shutdown.is_none()
+            && !self.boot.over
+        {
+            let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
+            self.boot.step("setup", start, None);
+            self.finish_boot(plan);
         }
     }
 
@@ -286,10 +315,14 @@ impl Supervisor {
         while self.boot.plan_pipe.is_some() && self.plan_is_waiting() {
             self.plan_readable();
         }
-        let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
-        if self.shutdown.is_some() {
+        if self.boot.over || self.shutdown.is_some() {
+            if exit != Exit::Code(0) && self.shutdown.is_none() {
+                self.output
+                    .warn(&format!("setup did not finish its late work ({why})"));
+            }
             return;
         }
+        let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
         if exit != Exit::Code(0) {
             self.boot.step("setup", start, Some(why.to_owned()));
             self.output
@@ -297,17 +330,9 @@ impl Supervisor {
             self.give_up(exit.shell_code());
             return;
         }
-        match serde_json::from_slice::<Plan>(&self.boot.plan_bytes) {
-            Ok(plan) => {
-                self.boot.step("setup", start, None);
-                self.finish_boot(plan);
-            }
-            Err(error) => {
-                self.output
-                    .error(&format!("setup's plan makes no sense: {error}"));
-                self.give_up(BAD_CONFIG);
-            }
-        }
+        self.output
+            .error("setup ended without a plan that makes sense");
+        self.give_up(BAD_CONFIG);
     }
 
     fn plan_is_waiting(&self) -> bool {
@@ -441,27 +466,6 @@ impl Supervisor {
             detail,
         });
     }
-}
-
-/// Opens a recorded environment to a group, or to everyone where there is none.
-fn share(dir: &Path, group: Option<u32>) -> io::Result<()> {
-    let (dir_mode, file_mode) = if group.is_some() {
-        (0o750, 0o640)
-    } else {
-        (0o755, 0o644)
-    };
-    let open = |path: &Path, mode: u32| {
-        std::os::unix::fs::chown(path, None, group)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-    };
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        // Hooks may leave anything there; only plain files are variables.
-        if entry.file_type()?.is_file() {
-            open(&entry.path(), file_mode)?;
-        }
-    }
-    open(dir, dir_mode)
 }
 
 /// The signal that asks the main program to stop is what Docker sends, unless it is told.

@@ -37,9 +37,9 @@ pub(crate) fn explained(
     own: &[(String, String)],
 ) -> Explained {
     let mut all = Explained::new();
-    let container = "container".to_owned();
     let mut take = |(name, value): (&OsStr, &OsStr)| {
-        all.insert(name.to_owned(), (value.to_owned(), container.clone()));
+        let origin = environment.origin(name).to_owned();
+        all.insert(name.to_owned(), (value.to_owned(), origin));
     };
     if service.ids.uid == 0 {
         environment.for_root().for_each(&mut take);

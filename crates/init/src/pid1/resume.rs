@@ -49,7 +49,11 @@ pub(crate) fn resume(
     resumed
 }
 
-fn adopt(journal: Journal, environment: Environment, panics: &[u64]) -> Result<Supervisor, String> {
+fn adopt(
+    journal: Journal,
+    mut environment: Environment,
+    panics: &[u64],
+) -> Result<Supervisor, String> {
     keep(journal.fd());
     let restored = records::restore(&journal)?;
     let clock = Clock::read();
@@ -63,6 +67,9 @@ fn adopt(journal: Journal, environment: Environment, panics: &[u64]) -> Result<S
     let slot = slot.and_then(|fd| SharedMemory::adopt(fd).ok());
     let unrecorded = slot.as_ref().and_then(records::unrecorded_spawn);
     let records = Records::resume(journal, &restored, &engine, slot);
+    for (name, value) in &globals.plan.env {
+        environment.add(name, value);
+    }
     let (settings, _) = Settings::read(&environment);
     let boot = Boot::resumed(
         Time::from_nanos(globals.began),

@@ -3,6 +3,8 @@
 //! The agent refuses to serve without a key, and a key alone would switch its server on. So a key
 //! is made only where the server is switched on already.
 
+use std::io;
+
 use crate::main_program::is_true;
 
 const ENABLED: &str = "API_SERVER_ENABLED";
@@ -13,22 +15,22 @@ const KEY: &str = "API_SERVER_KEY";
 pub(super) fn with_key(
     env_file: &[u8],
     container: &dyn Fn(&str) -> Option<String>,
-    make_key: impl FnOnce() -> String,
-) -> Option<Vec<u8>> {
+    make_key: impl FnOnce() -> io::Result<String>,
+) -> io::Result<Option<Vec<u8>>> {
     // The agent lets the file win over the environment.
     let setting = |name: &str| file_value(env_file, name).or_else(|| container(name));
     if !setting(ENABLED).is_some_and(|value| is_true(&value)) {
-        return None;
+        return Ok(None);
     }
     if setting(KEY).is_some_and(|value| !value.is_empty()) {
-        return None;
+        return Ok(None);
     }
     let mut edited = env_file.to_vec();
     if edited.last().is_some_and(|last| *last != b'\n') {
         edited.push(b'\n');
     }
-    edited.extend_from_slice(format!("{KEY}={}\n", make_key()).as_bytes());
-    Some(edited)
+    edited.extend_from_slice(format!("{KEY}={}\n", make_key()?).as_bytes());
+    Ok(Some(edited))
 }
 
 /// The last value a `.env` file gives a variable, quotes removed.
@@ -52,7 +54,7 @@ fn unquote(value: &str) -> &str {
 }
 
 /// A key of 32 random bytes as hexadecimal digits.
-pub(super) fn random_key() -> std::io::Result<String> {
+pub(super) fn random_key() -> io::Result<String> {
     let mut bytes = [0_u8; 32];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -75,7 +77,8 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        with_key(file.as_bytes(), &lookup, || "k".repeat(16))
+        with_key(file.as_bytes(), &lookup, || Ok("k".repeat(16)))
+            .unwrap()
             .map(|bytes| String::from_utf8(bytes).unwrap())
     }
 

@@ -3,21 +3,20 @@
 //! All of it runs as root where there is root, in a directory that agents write to. So everything
 //! goes through [`herm_sys::fs_at`]: nothing here takes a path into the home.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use herm_sys::fs_at::{Dir, Entry, Made, Owner, Visit, file_type};
-use rustix::fs::FileType;
+use herm_sys::fs_at::{Dir, Made, Owner};
 
 use super::api_key;
+use super::installed::Installed;
+use super::ownership::{self, Unfinished};
 use super::plan::Ids;
-use super::report::Reporter;
+use super::report::{Reporter, advice};
 use crate::environment::Environment;
 
 /// The directories of a home (contract section 2).
-const SEEDED_DIRS: [&str; 10] = [
+pub(super) const SEEDED_DIRS: [&str; 10] = [
     "cron",
     "sessions",
     "logs",
@@ -30,13 +29,8 @@ const SEEDED_DIRS: [&str; 10] = [
     "home",
 ];
 
-/// Seeded, but the user's own: what is in them is never given to anybody.
-const USERS_OWN_DIRS: [&str; 2] = ["workspace", "home"];
-
-const PROFILES: &str = "profiles";
-
-/// herm's own records. PID 1 makes it as root where it has nowhere else to listen.
-const RECORDS: &str = ".herm";
+/// Where the named profiles are.
+pub(super) const PROFILES: &str = "profiles";
 
 /// A file seeded from the image's templates, and the mode it always has.
 struct Template {
@@ -88,44 +82,78 @@ pub(super) struct HomeError {
     source: io::Error,
 }
 
+/// What of the home is not over, or is others' to do, when its steps are.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// A repair of ownership that goes on.
+    pub(super) unfinished: Option<Unfinished>,
+    /// Variables for everything that is started.
+    pub(super) variables: Vec<(String, String)>,
+    /// Skills come with the agent.
+    pub(super) has_skills: bool,
+}
+
 /// Prepares the home for `user`; without one everything belongs to whoever runs this.
 pub(super) fn prepare(
     home: &Path,
     user: Option<&Ids>,
     environment: &Environment,
     reporter: &mut Reporter,
-) -> Result<(), HomeError> {
+) -> Result<Outcome, HomeError> {
     let unusable = |source| HomeError {
         home: home.to_owned(),
         source,
     };
-    if !home.exists() {
-        reporter.did(&format!("make the home {}", home.display()));
-        if reporter.is_dry_run() {
-            return Ok(());
+    let make = (!reporter.is_dry_run()).then_some(DIR_MODE);
+    let opened = reporter.step("home", |_| Dir::open_configured(home, make));
+    let dir = match opened {
+        Ok((dir, made)) => {
+            if made == Made::New {
+                reporter.did(&format!("make the home {}", home.display()));
+            }
+            dir
         }
-        fs::create_dir_all(home).map_err(unusable)?;
-    }
+        Err(error) if reporter.is_dry_run() && error.kind() == io::ErrorKind::NotFound => {
+            reporter.did(&format!("make the home {}", home.display()));
+            return Ok(Outcome::default());
+        }
+        Err(error) => return Err(unusable(error)),
+    };
+    let installed = Installed::open(environment, reporter);
+    let mut outcome = Outcome {
+        has_skills: installed.has_skills(),
+        ..Outcome::default()
+    };
     let mut steps = HomeSteps {
-        dir: Dir::open_trusted(home).map_err(unusable)?,
+        dir,
         owner: user.map(|ids| Owner {
             uid: ids.uid,
             gid: ids.gid,
         }),
         reporter,
     };
-    let install_dir = PathBuf::from(
-        environment
-            .get_nonempty("HERM_INSTALL_DIR")
-            .unwrap_or("/opt/hermes"),
-    );
-    steps.step("ownership", HomeSteps::own);
+    steps.step("ownership", |steps| {
+        if let Some(owner) = steps.owner {
+            outcome.unfinished =
+                ownership::give_home(&steps.dir, owner, environment, steps.reporter)?;
+        }
+        Ok(())
+    });
     steps.step("directories", HomeSteps::make_dirs);
-    steps.step("seeds", |steps| steps.seed(&install_dir));
+    steps.step("seeds", |steps| steps.seed(&installed));
     steps.step("auth", |steps| steps.bootstrap_auth(environment));
     steps.step("api key", |steps| steps.make_api_key(environment));
     steps.step("permissions", HomeSteps::fix_modes);
-    Ok(())
+    steps.step("install stamp", |steps| {
+        installed.heal_stamp(&steps.dir, steps.reporter)
+    });
+    steps.step("lazy installs", |steps| {
+        let owner = steps.owner.unwrap_or_else(Owner::own);
+        let target = installed.lazy_target(home, owner, environment, steps.reporter)?;
+        outcome.variables.extend(target);
+        Ok(())
+    });
+    Ok(outcome)
 }
 
 struct HomeSteps<'a> {
@@ -137,80 +165,12 @@ struct HomeSteps<'a> {
 impl HomeSteps<'_> {
     /// Runs a step; what goes wrong in it is told and does not keep the others from running.
     fn step(&mut self, name: &str, work: impl FnOnce(&mut Self) -> io::Result<()>) {
-        let start = self.reporter.now_us();
+        let start = self.reporter.begin(name);
         let result = work(self);
-        self.reporter.note(name, start, result.as_ref().err());
+        self.reporter.end(name, start, result.as_ref().err());
         if let Err(error) = result {
             let advice = advice(&error);
             self.reporter.warn(&format!("{name}: {error}{advice}"));
-        }
-    }
-
-    /// Gives the home, its top-level files and herm's directories to the service user: only what
-    /// is wrong, on this file system only, never what the user mounted or keeps in `workspace`.
-    fn own(&mut self) -> io::Result<()> {
-        let Some(owner) = self.owner else {
-            return Ok(());
-        };
-        let mut repaired = Repaired::default();
-        let home = self.dir.stat_self()?;
-        if wrong_owner(home.st_uid, home.st_gid, owner) {
-            repaired.count += 1;
-            if !self.reporter.is_dry_run() {
-                self.dir.set_own_owner(owner)?;
-            }
-        }
-        let device = home.st_dev;
-        for name in self.dir.names()? {
-            let Some(stat) = self.dir.stat(&name)? else {
-                continue;
-            };
-            let is_ours = match file_type(&stat) {
-                FileType::Directory => {
-                    name == PROFILES
-                        || name == RECORDS
-                        || SEEDED_DIRS.iter().any(|dir| name == *dir)
-                }
-                FileType::RegularFile => true,
-                _ => false,
-            };
-            if !is_ours || stat.st_dev != device {
-                continue;
-            }
-            let dry_run = self.reporter.is_dry_run();
-            let entry = Entry {
-                dir: &self.dir,
-                name: &name,
-                stat,
-            };
-            repaired.own(&entry, owner, dry_run);
-            let users_own = USERS_OWN_DIRS.iter().any(|dir| name == *dir);
-            if file_type(&stat) == FileType::Directory && !users_own {
-                let inner = self.dir.open_dir(&name)?;
-                inner.walk(&mut |entry| {
-                    repaired.own(entry, owner, dry_run);
-                    Ok(Visit::Enter)
-                })?;
-            }
-        }
-        self.tell(&repaired, owner);
-        Ok(())
-    }
-
-    fn tell(&mut self, repaired: &Repaired, owner: Owner) {
-        if repaired.count > 0 {
-            self.reporter.did(&format!(
-                "give {} entries of the home to {}:{}",
-                repaired.count, owner.uid, owner.gid
-            ));
-        }
-        if let Some((name, error)) = &repaired.refused {
-            self.reporter.warn(&format!(
-                "{} entries keep their owner, {} first: {error}{}",
-                repaired.refusals,
-                name.display(),
-                advice(error)
-            ));
         }
     }
 
@@ -240,15 +200,13 @@ impl HomeSteps<'_> {
     }
 
     /// Copies templates of the image to files that are absent; what the image lacks is skipped.
-    fn seed(&mut self, install_dir: &Path) -> io::Result<()> {
+    fn seed(&mut self, installed: &Installed) -> io::Result<()> {
         for template in &TEMPLATES {
             if self.dir.has(template.name)? {
                 continue;
             }
-            match fs::read(install_dir.join(template.source)) {
-                Ok(contents) => self.create(template.name, &contents, template.mode)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            if let Some(contents) = installed.read(template.source, MAX_FILE_BYTES)? {
+                self.create(template.name, &contents, template.mode)?;
             }
         }
         Ok(())
@@ -270,9 +228,8 @@ impl HomeSteps<'_> {
             .dir
             .read_if_present(".env", MAX_FILE_BYTES)?
             .unwrap_or_default();
-        let key = api_key::random_key()?;
         let lookup = |name: &str| environment.get(name).map(str::to_owned);
-        let Some(edited) = api_key::with_key(&file, &lookup, || key) else {
+        let Some(edited) = api_key::with_key(&file, &lookup, api_key::random_key)? else {
             return Ok(());
         };
         self.reporter
@@ -311,62 +268,11 @@ impl HomeSteps<'_> {
     }
 }
 
-/// What the repair of ownership did and could not do.
-#[derive(Default)]
-struct Repaired {
-    count: u64,
-    refusals: u64,
-    refused: Option<(std::ffi::OsString, io::Error)>,
-}
-
-impl Repaired {
-    fn own(&mut self, entry: &Entry<'_>, owner: Owner, dry_run: bool) {
-        let stat = &entry.stat;
-        let ours = matches!(file_type(stat), FileType::RegularFile | FileType::Directory);
-        if !ours || !wrong_owner(stat.st_uid, stat.st_gid, owner) {
-            return;
-        }
-        let result = if dry_run {
-            Ok(true)
-        } else {
-            entry.dir.set_owner(entry.name, owner)
-        };
-        match result {
-            Ok(changed) => self.count += u64::from(changed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.refuse(entry.name, error),
-        }
-    }
-
-    fn refuse(&mut self, name: &OsStr, error: io::Error) {
-        self.refusals += 1;
-        if self.refused.is_none() {
-            self.refused = Some((name.to_owned(), error));
-        }
-    }
-}
-
-fn wrong_owner(uid: u32, gid: u32, owner: Owner) -> bool {
-    uid != owner.uid || gid != owner.gid
-}
-
-/// What to do about an error, where there is something.
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; where root may not change owners (rootless Podman, NFS), give the volume to the \
-             container's user from outside"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "; the volume is mounted read-only",
-        io::ErrorKind::StorageFull => "; make room on the volume",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::ffi::OsString;
+    use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
     struct World {

@@ -4,7 +4,13 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use herm_sys::Pid;
+use herm_sys::pidfd::Pidfd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use herm_engine::SortedMap;
 
@@ -13,7 +19,7 @@ use herm_engine::SortedMap;
 pub(super) enum OnFailure {
     /// Say so and go on (0 and 1).
     GoOn,
-    /// Say so and end the boot (2).
+    /// Say so, run the others, and end the boot (2).
     Stop,
 }
 
@@ -67,21 +73,35 @@ pub(super) fn scripts(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Runs one script to its end with the given environment, `cmd` as JSON in `HERM_CMD`.
+/// Runs one script to its end, or for `limit`, with the given environment, `cmd` as JSON in
+/// `HERM_CMD`.
 pub(super) fn run(
     script: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     cmd: &[String],
+    limit: Option<Duration>,
 ) -> Result<(), HookError> {
-    let status = Command::new(script)
+    let not_run = |source| HookError::NotRun {
+        script: script.to_owned(),
+        source,
+    };
+    let mut child = Command::new(script)
         .env_clear()
         .envs(environment)
         .env("HERM_CMD", serde_json::Value::from(cmd).to_string())
-        .status()
-        .map_err(|source| HookError::NotRun {
+        .spawn()
+        .map_err(not_run)?;
+    let overran = limit.filter(|limit| !ends_within(&child, *limit));
+    if let Some(limit) = overran {
+        // Not waited for yet, so it is still this child, dead or alive.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(HookError::Failed {
             script: script.to_owned(),
-            source,
-        })?;
+            outcome: format!("not done after {} s (HERM_SETUP_TIMEOUT)", limit.as_secs()),
+        });
+    }
+    let status = child.wait().map_err(not_run)?;
     if status.success() {
         return Ok(());
     }
@@ -89,6 +109,25 @@ pub(super) fn run(
         script: script.to_owned(),
         outcome: describe(status),
     })
+}
+
+/// Waits for a child's end, at most for `limit`. A kernel that can't tell (before 5.3) has no limit.
+fn ends_within(child: &Child, limit: Duration) -> bool {
+    let Ok(held) = Pidfd::open(Pid::from_child(child)) else {
+        return true;
+    };
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        let Ok(timeout) = Timespec::try_from(left) else {
+            return true;
+        };
+        match poll(&mut [PollFd::new(&held, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return false,
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => return true,
+        }
+    }
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -137,7 +176,7 @@ mod tests {
             &format!("printf '%s|%s' \"$HERM_CMD\" \"$FOO\" > {}", out.display()),
         );
         let cmd = ["chat".to_owned(), "-q".to_owned(), "it's \"x\"".to_owned()];
-        run(&script, [("FOO".into(), "bar".into())], &cmd).unwrap();
+        run(&script, [("FOO".into(), "bar".into())], &cmd, None).unwrap();
         assert_eq!(
             fs::read_to_string(out).unwrap(),
             r#"["chat","-q","it's \"x\""]|bar"#
@@ -148,11 +187,25 @@ mod tests {
     fn a_failing_script_is_named_with_its_exit() {
         let dir = tempfile::tempdir().unwrap();
         let script = write_script(dir.path(), "01-bad", "exit 3");
-        let message = run(&script, [], &[]).unwrap_err().to_string();
+        let message = run(&script, [], &[], None).unwrap_err().to_string();
         assert!(
             message.contains("01-bad") && message.contains("exit 3"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn l51_a_script_that_hangs_is_ended_and_named_where_there_is_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = write_script(dir.path(), "01-hangs", "exec sleep 1000");
+        let limit = Some(Duration::from_millis(1));
+        let message = run(&script, [], &[], limit).unwrap_err().to_string();
+        assert!(
+            message.contains("01-hangs") && message.contains("HERM_SETUP_TIMEOUT"),
+            "{message}"
+        );
+        let quick = write_script(dir.path(), "02", "");
+        run(&quick, [], &[], Some(Duration::from_secs(3600))).unwrap();
     }
 
     #[test]

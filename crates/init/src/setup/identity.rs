@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use herm_sys::users::{User, Users};
+
 use super::plan::Ids;
 use super::report::Reporter;
 use super::users::{self, BadId};
@@ -22,15 +24,7 @@ const LOG_IDS: RangeInclusive<u32> = 64_000..=64_999;
 /// The user and group database, at its usual place or a test's.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
-    passwd: PathBuf,
-    group: PathBuf,
-}
-
-/// A passwd(5) entry as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    uid: u32,
-    gid: u32,
+    etc: PathBuf,
 }
 
 /// Who runs what.
@@ -46,8 +40,7 @@ impl Accounts {
     /// The files in `etc`.
     pub(super) fn in_dir(etc: &Path) -> Self {
         Self {
-            passwd: etc.join("passwd"),
-            group: etc.join("group"),
+            etc: etc.to_owned(),
         }
     }
 
@@ -82,27 +75,24 @@ impl Accounts {
 
     /// Who the log daemon is: a user of its own, also in an image that was made for another init
     /// and has none. As root it would write wherever the service user has it write, and as the
-    /// service user agents could stop it.
+    /// service user agents could stop it. The files are read as they are after the remap.
     fn log_user(&self, service_user: Option<&Ids>) -> Option<Ids> {
+        let users = self.load();
         let is_free = |uid| service_user.is_none_or(|ids| ids.uid != uid);
-        let own = self.lookup(LOG_USER).filter(|entry| is_free(entry.uid));
-        if let Some(entry) = own {
-            return Some(Ids {
-                name: Some(LOG_USER.to_owned()),
-                uid: entry.uid,
-                gid: entry.gid,
-                groups: Vec::new(),
-            });
-        }
-        service_user?;
-        let (users, groups) = (ids_in(&self.passwd), ids_in(&self.group));
-        let id = LOG_IDS
-            .rev()
-            .find(|id| is_free(*id) && !users.contains(id) && !groups.contains(id))?;
+        let (name, uid, gid) = match users.by_name(LOG_USER) {
+            Some(own) if is_free(own.uid) => (Some(LOG_USER.to_owned()), own.uid, own.gid),
+            _ => {
+                service_user?;
+                let id = LOG_IDS.rev().find(|id| {
+                    is_free(*id) && users.by_uid(*id).is_none() && users.group_by_gid(*id).is_none()
+                })?;
+                (None, id, id)
+            }
+        };
         Some(Ids {
-            name: None,
-            uid: id,
-            gid: id,
+            name,
+            uid,
+            gid,
             groups: Vec::new(),
         })
     }
@@ -113,7 +103,8 @@ impl Accounts {
         requested: &Requested,
         reporter: &mut Reporter,
     ) -> Option<Ids> {
-        let Some(entry) = self.lookup(name) else {
+        let users = self.load();
+        let Some(user) = users.by_name(name) else {
             if requested.any() {
                 reporter.warn(&format!(
                     "HERMES_UID/HERMES_GID are ignored: there is no user {name:?} in this image"
@@ -121,76 +112,72 @@ impl Accounts {
             }
             return None;
         };
-        let wanted = Entry {
-            uid: requested.uid.unwrap_or(entry.uid),
-            gid: requested.gid.unwrap_or(entry.gid),
-        };
-        if wanted != entry {
-            self.remap(name, &entry, &wanted, reporter);
+        let uid = requested.uid.unwrap_or(user.uid);
+        let gid = requested.gid.unwrap_or(user.gid);
+        if (uid, gid) != (user.uid, user.gid) {
+            self.remap(&users, user, (uid, gid), reporter);
         }
+        let mut groups = users.identity(user).groups;
+        groups.retain(|group| *group != user.gid && *group != gid);
         Some(Ids {
             name: Some(name.to_owned()),
-            uid: wanted.uid,
-            gid: wanted.gid,
-            groups: self.supplementary(name),
+            uid,
+            gid,
+            groups,
         })
     }
 
-    fn remap(&self, name: &str, from: &Entry, to: &Entry, reporter: &mut Reporter) {
+    /// Rewrites the group's line first: the user's line, which says what is still to do, is the last
+    /// to change, so that an interrupted remap is taken up again.
+    fn remap(&self, users: &Users, user: &User, to: (u32, u32), reporter: &mut Reporter) {
+        let (name, (uid, gid)) = (user.name.as_str(), to);
         reporter.did(&format!(
-            "user {name}: uid {} -> {}, gid {} -> {}",
-            from.uid, to.uid, from.gid, to.gid
+            "user {name}: uid {} -> {uid}, gid {} -> {gid}",
+            user.uid, user.gid
         ));
+        let group = users
+            .group_by_gid(user.gid)
+            .map_or(name, |group| group.name.as_str());
+        self.edit("group", reporter, |text| {
+            users::remap_group(text, group, gid)
+        });
+        self.edit("passwd", reporter, |text| {
+            users::remap_passwd(text, name, uid, gid)
+        });
+    }
+
+    /// Makes the user a member of a group by the group's number, also for who looks it up in the
+    /// file later (`docker exec --user`).
+    pub(super) fn join(&self, user: &mut Ids, gid: u32, reporter: &mut Reporter) {
+        if user.gid == gid || user.groups.contains(&gid) {
+            return;
+        }
+        user.groups.push(gid);
+        let Some(name) = &user.name else { return };
+        reporter.did(&format!("make {name} a member of group {gid}"));
+        self.edit("group", reporter, |text| users::add_member(text, gid, name));
+    }
+
+    fn load(&self) -> Users {
+        Users::load_from(&self.etc).unwrap_or_default()
+    }
+
+    fn edit(
+        &self,
+        file: &str,
+        reporter: &mut Reporter,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) {
         if reporter.is_dry_run() {
             return;
         }
-        let group_name = self.group_name(from.gid).unwrap_or_else(|| name.to_owned());
-        let passwd = edit(&self.passwd, |text| {
-            users::remap_passwd(text, name, to.uid, to.gid)
-        });
-        let group = edit(&self.group, |text| {
-            users::remap_group(text, &group_name, to.gid)
-        });
-        for (path, result) in [(&self.passwd, passwd), (&self.group, group)] {
-            if let Err(error) = result {
-                reporter.warn(&format!(
-                    "{} can't be rewritten ({error}); the ids are used as numbers, without a name",
-                    path.display()
-                ));
-            }
+        let path = self.etc.join(file);
+        if let Err(error) = edit(&path, change) {
+            reporter.warn(&format!(
+                "{} can't be rewritten ({error}); the ids are used as numbers, without a name",
+                path.display()
+            ));
         }
-    }
-
-    fn lookup(&self, name: &str) -> Option<Entry> {
-        let text = fs::read(&self.passwd).ok()?;
-        fields_of(&text, |fields| fields.first() == Some(&name.as_bytes())).and_then(|fields| {
-            Some(Entry {
-                uid: number(fields.get(2)?)?,
-                gid: number(fields.get(3)?)?,
-            })
-        })
-    }
-
-    fn group_name(&self, gid: u32) -> Option<String> {
-        let text = fs::read(&self.group).ok()?;
-        let gid = gid.to_string();
-        let fields = fields_of(&text, |fields| fields.get(2) == Some(&gid.as_bytes()))?;
-        String::from_utf8(fields.first()?.to_vec()).ok()
-    }
-
-    /// Ids of the groups that list `name` as a member.
-    fn supplementary(&self, name: &str) -> Vec<u32> {
-        let text = fs::read(&self.group).unwrap_or_default();
-        text.split(|b| *b == b'\n')
-            .filter_map(|line| {
-                let fields: Vec<&[u8]> = line.split(|b| *b == b':').collect();
-                let members = fields.get(3)?;
-                members
-                    .split(|b| *b == b',')
-                    .any(|member| member == name.as_bytes())
-                    .then(|| number(fields.get(2)?))?
-            })
-            .collect()
     }
 }
 
@@ -218,24 +205,6 @@ impl Requested {
     fn any(&self) -> bool {
         self.uid.is_some() || self.gid.is_some()
     }
-}
-
-fn fields_of(text: &[u8], wanted: impl Fn(&[&[u8]]) -> bool) -> Option<Vec<&[u8]>> {
-    text.split(|b| *b == b'\n')
-        .map(|line| line.split(|b| *b == b':').collect::<Vec<_>>())
-        .find(|fields| wanted(fields))
-}
-
-/// All ids of a passwd(5) or group(5) file: the third field of both.
-fn ids_in(path: &Path) -> Vec<u32> {
-    let text = fs::read(path).unwrap_or_default();
-    text.split(|b| *b == b'\n')
-        .filter_map(|line| number(line.split(|b| *b == b':').nth(2)?))
-        .collect()
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Rewrites a file of root's through a temporary one beside it, keeping owner and mode.
@@ -375,6 +344,57 @@ mod tests {
             .unwrap();
         assert!(reporter.changed());
         assert_eq!(fs::read(etc.path().join("passwd")).unwrap(), before);
+    }
+
+    #[test]
+    fn an_interrupted_remap_is_taken_up_again() {
+        if !is_root() {
+            return;
+        }
+        let (etc, accounts) = accounts();
+        let variables = environment(&[("HERMES_UID", "1234"), ("HERMES_GID", "1235")]);
+        let passwd = fs::read(etc.path().join("passwd")).unwrap();
+        let resolve = || {
+            let mut reporter = Reporter::new(false);
+            accounts.resolve(&variables, &mut reporter).unwrap()
+        };
+        resolve();
+        let group = fs::read(etc.path().join("group")).unwrap();
+        // Between the two files, with the next one's temporary left behind.
+        fs::write(etc.path().join("passwd"), &passwd).unwrap();
+        fs::write(etc.path().join("passwd.herm-new"), "half").unwrap();
+        resolve();
+        assert_eq!(fs::read(etc.path().join("group")).unwrap(), group);
+        let passwd = fs::read_to_string(etc.path().join("passwd")).unwrap();
+        assert!(passwd.contains("hermes:x:1234:1235:"), "{passwd}");
+        assert_eq!(fs::read_dir(etc.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_user_joins_a_group_once() {
+        if !is_root() {
+            return;
+        }
+        let (etc, accounts) = accounts();
+        let mut reporter = Reporter::new(false);
+        let mut user = accounts
+            .resolve(&environment(&[]), &mut reporter)
+            .unwrap()
+            .service_user
+            .unwrap();
+        accounts.join(&mut user, 999, &mut reporter);
+        assert_eq!(user.groups, [29, 999]);
+        let group = fs::read_to_string(etc.path().join("group")).unwrap();
+        assert!(group.ends_with("herm-docker:x:999:hermes\n"), "{group}");
+        let mut again = Reporter::new(false);
+        let mut user = accounts
+            .resolve(&environment(&[]), &mut again)
+            .unwrap()
+            .service_user
+            .unwrap();
+        accounts.join(&mut user, 999, &mut again);
+        assert_eq!(user.groups, [29, 999]);
+        assert!(!again.changed());
     }
 
     #[test]

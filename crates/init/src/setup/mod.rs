@@ -5,9 +5,12 @@
 //! interrupted anywhere: it looks at what is, and changes only what is wrong.
 
 mod api_key;
+mod docker_socket;
 mod home;
 mod hooks;
 mod identity;
+mod installed;
+mod ownership;
 mod plan;
 mod report;
 mod search_path;
@@ -17,10 +20,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use herm_sys::exec::take_inherited;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, share};
 use crate::main_program::{self, Image, Route, is_true};
 use hooks::OnFailure;
 use identity::{Accounts, Identities};
@@ -39,6 +43,11 @@ const CONT_INIT: &str = "/etc/cont-init.d";
 #[derive(Debug, Default)]
 struct Options {
     dry_run: bool,
+    /// Asked for by a person: the boot's own parts, hooks and plan, are left out.
+    by_hand: bool,
+    home: Option<String>,
+    /// Where PID 1 has recorded the environment.
+    environment: Option<String>,
     plan_fd: Option<i32>,
     cmd: Vec<String>,
 }
@@ -63,7 +72,8 @@ impl SetupError {
     }
 }
 
-/// Entry point of `herm-setup [--dry-run] [--plan-fd N] [-- CMD…]`; returns its exit code.
+/// Entry point of `herm-setup [--dry-run] [--by-hand] [--home DIR] [--environment DIR] [--plan-fd N]
+/// [-- CMD…]`; returns its exit code.
 pub fn main(args: &[OsString]) -> u8 {
     let options = match parse(args) {
         Ok(options) => options,
@@ -81,37 +91,80 @@ pub fn main(args: &[OsString]) -> u8 {
     }
 }
 
+/// All steps in their order.
 fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let plan_pipe = options.plan_fd.map(plan_pipe).transpose()?;
     let mut reporter = Reporter::new(options.dry_run);
+    reporter.watch(step_limit(environment), BAD_CONFIG);
+
+    // 1. Who runs what.
     let accounts = Accounts::in_dir(Path::new("/etc"));
-    let identities = reporter.step("identity", |reporter| {
+    let mut identities = reporter.step("identity", |reporter| {
         accounts.resolve(environment, reporter)
     })?;
-    let home = environment.get_nonempty("HERMES_HOME");
-    if let Some(home) = home
-        && is_enabled(environment)
-    {
-        // What is wrong with the home is told and lived with: the rest of the boot makes sense
-        // without it.
-        if let Err(error) = home::prepare(
-            Path::new(home),
+    let service_user = identities.service_user.as_mut();
+    docker_socket::share(&accounts, service_user, environment, &mut reporter);
+
+    if let Some(dir) = &options.environment {
+        share_environment(
+            Path::new(dir),
             identities.service_user.as_ref(),
-            environment,
             &mut reporter,
-        ) {
-            reporter.warn(&error.to_string());
+        );
+    }
+
+    // 2. The home. What is wrong with it is told and lived with: the rest of the boot makes sense
+    // without it.
+    let home = options.home.as_deref();
+    let home = home.or_else(|| environment.get_nonempty("HERMES_HOME"));
+    let mut outcome = home::Outcome::default();
+    if let Some(home) = home
+        && (options.by_hand || is_enabled(environment))
+    {
+        let user = identities.service_user.as_ref();
+        match home::prepare(Path::new(home), user, environment, &mut reporter) {
+            Ok(prepared) => outcome = prepared,
+            Err(error) => reporter.warn(&error.to_string()),
         }
     }
-    run_hooks(options, environment, &mut reporter)?;
+    let unfinished = outcome.unfinished.take();
+
+    // 3. The image's own scripts.
+    if !options.by_hand {
+        run_hooks(options, environment, &outcome.variables, &mut reporter)?;
+    }
     if options.dry_run && !reporter.changed() {
         println!("setup: nothing to change");
     }
-    let plan = make_plan(options, environment, identities, reporter);
-    match plan_pipe {
-        Some(pipe) => hand_over(&plan, pipe),
-        None => Ok(()),
+
+    // 4. What PID 1 does with it. From here on the boot doesn't wait for us.
+    if let Some(pipe) = plan_pipe {
+        let plan = make_plan(options, environment, identities, outcome, &mut reporter);
+        hand_over(&plan, pipe)?;
     }
+
+    // 5. What was too much to wait for.
+    if let Some(unfinished) = unfinished {
+        unfinished.finish(&mut reporter);
+    }
+    Ok(())
+}
+
+/// Lets the service user read the recorded environment before a hook acts as that user. PID 1 sees to
+/// what hooks add.
+fn share_environment(dir: &Path, user: Option<&Ids>, reporter: &mut Reporter) {
+    if rustix::process::geteuid().is_root()
+        && let Err(error) = share(dir, user.map(|ids| ids.gid))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        reporter.warn(&format!("{} can't be shared: {error}", dir.display()));
+    }
+}
+
+/// How long a step may take (`HERM_SETUP_TIMEOUT`, seconds); as long as it takes where nobody says.
+fn step_limit(environment: &Environment) -> Option<Duration> {
+    let seconds = environment.get("HERM_SETUP_TIMEOUT")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds)).filter(|limit| !limit.is_zero())
 }
 
 /// Takes the plan's pipe, and keeps it from the hooks: they may run programs of any user's, and the
@@ -135,9 +188,11 @@ fn is_enabled(environment: &Environment) -> bool {
     environment.get_nonempty("HERM_SETUP") != Some("0")
 }
 
+/// Runs every script, also after one that failed, as s6-overlay does; then the policy decides.
 fn run_hooks(
     options: &Options,
     environment: &Environment,
+    added: &[(String, String)],
     reporter: &mut Reporter,
 ) -> Result<(), SetupError> {
     let on_failure = OnFailure::from_setting(environment.get("S6_BEHAVIOUR_IF_STAGE2_FAILS"));
@@ -148,6 +203,7 @@ fn run_hooks(
             return Ok(());
         }
     };
+    let mut failure = None;
     for script in scripts {
         let name = script.display().to_string();
         if reporter.is_dry_run() {
@@ -155,25 +211,35 @@ fn run_hooks(
             continue;
         }
         let path = roots_path(environment).map(|path| ("PATH".into(), path.into()));
+        let added = added.iter().map(|(n, v)| (n.into(), v.into()));
         let variables = environment
             .for_root()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .chain(added)
             .chain(path);
-        let result = reporter.step(&name, |_| hooks::run(&script, variables, &options.cmd));
+        // The script's own limit, at which it is killed and the boot goes on.
+        let limit = step_limit(environment);
+        let start = reporter.begin_unlimited(&name);
+        let result = hooks::run(&script, variables, &options.cmd, limit);
+        reporter.end(&name, start, result.as_ref().err());
         match (result, on_failure) {
             (Ok(()), _) => {}
             (Err(error), OnFailure::GoOn) => reporter.warn(&format!("{error}; the boot goes on")),
-            (Err(error), OnFailure::Stop) => return Err(error.into()),
+            (Err(error), OnFailure::Stop) => {
+                reporter.warn(&error.to_string());
+                failure.get_or_insert(error);
+            }
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn make_plan(
     options: &Options,
     environment: &Environment,
     identities: Identities,
-    reporter: Reporter,
+    outcome: home::Outcome,
+    reporter: &mut Reporter,
 ) -> Plan {
     let home = environment.get_nonempty("HERMES_HOME").map(str::to_owned);
     let unprivileged = !rustix::process::geteuid().is_root();
@@ -212,7 +278,7 @@ fn make_plan(
         Route::SupervisedGateway { profile } => (None, Some(profile)),
         Route::None => (None, None),
     };
-    let (steps, warnings) = reporter.into_parts();
+    let (steps, warnings) = reporter.take_parts();
     Plan {
         home,
         service_user: identities.service_user,
@@ -221,6 +287,8 @@ fn make_plan(
         gateway_run,
         reconcile,
         roots_path: roots_path(environment),
+        env: outcome.variables.into_iter().collect(),
+        sync_skills: outcome.has_skills,
         steps,
         warnings,
     }
@@ -251,6 +319,16 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
     while let Some(arg) = rest.next() {
         match arg.to_str() {
             Some("--dry-run") => options.dry_run = true,
+            Some("--by-hand") => options.by_hand = true,
+            Some("--home") => {
+                let home = rest.next().and_then(|home| home.to_str());
+                options.home = Some(home.ok_or("--home needs a directory")?.to_owned());
+            }
+            Some("--environment") => {
+                let dir = rest.next().and_then(|dir| dir.to_str());
+                options.environment =
+                    Some(dir.ok_or("--environment needs a directory")?.to_owned());
+            }
             Some("--plan-fd") => {
                 let fd = rest.next().and_then(|fd| fd.to_str()?.parse().ok());
                 options.plan_fd = Some(fd.ok_or("--plan-fd needs a descriptor's number")?);
@@ -287,6 +365,6 @@ mod tests {
         let text = format!("#!/bin/sh\n! ls -l /proc/$$/fd | grep -qF 'pipe:[{inode}]'\n");
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        hooks::run(&script, [], &[]).unwrap();
+        hooks::run(&script, [], &[], None).unwrap();
     }
 }

@@ -59,6 +59,12 @@ pub struct Plan {
     /// The `PATH` of root's services, where the container's leads to what others can write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roots_path: Option<String>,
+    /// Variables that everything gets over the container's.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Skills come with the agent, and are to be brought into the home before anything is started.
+    #[serde(default)]
+    pub sync_skills: bool,
     /// What setup did, for the boot report.
     #[serde(default)]
     pub steps: Vec<BootStep>,

@@ -19,7 +19,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn ids(self) -> (Option<Uid>, Option<Gid>) {
+    /// This process's own user and group.
+    pub fn own() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    pub(super) fn ids(self) -> (Option<Uid>, Option<Gid>) {
         (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
     }
 }

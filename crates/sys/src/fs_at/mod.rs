@@ -13,6 +13,8 @@
 //! * changes owners and modes by descriptor.
 
 mod change;
+mod configured;
+mod own;
 mod resolve;
 mod tree;
 
@@ -26,6 +28,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 pub use change::Owner;
+pub use own::{Depth, Repair, Repaired};
 pub use tree::{Entry, Visit};
 
 /// A directory held open. Names are relative to it and can't leave it.
@@ -204,11 +207,13 @@ pub fn refuse_odd(stat: &Stat) -> io::Result<()> {
         return Err(io::Error::other("it is not a regular file"));
     }
     if stat.st_nlink > 1 {
-        return Err(io::Error::other(
-            "it has other hard links and may be another file in disguise",
-        ));
+        return Err(has_other_links());
     }
     Ok(())
+}
+
+fn has_other_links() -> io::Error {
+    io::Error::other("it has other hard links and may be another file in disguise")
 }
 
 /// A single component: no slash, not empty, not `.` or `..`.
