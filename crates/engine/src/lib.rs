@@ -18,6 +18,6 @@ pub use model::{
     RunId, ServiceId, SpawnFailure, Spec, StateName, Status, StopCause, StopPolicy, Target, Want,
     signal,
 };
-pub use record::{BadRecord, Globals, Record};
+pub use record::{BadRecord, Globals, Record, codec};
 pub use sorted::{SortedMap, SortedSet};
 pub use time::Time;

@@ -1,10 +1,10 @@
-//! The protocol between PID 1 and the log daemon: one JSON object per packet of a
-//! `SOCK_SEQPACKET` socket pair, with a pipe's read end beside `Open` (`SCM_RIGHTS`).
+//! The protocol between PID 1 and the log daemon: one message, in the engine's [`codec`], per
+//! packet of a `SOCK_SEQPACKET` socket pair, with a pipe's read end beside `Open` (`SCM_RIGHTS`).
 //!
 //! A packet is a message: nothing is framed and nothing can be half read. Both ends are
-//! bounded ([`MESSAGE_BYTES_MAX`]), both ignore fields they don't know (so that a newer PID 1
-//! can talk to an older log daemon and the reverse across a re-execution), and a packet that
-//! can't be decoded is an `Err` to report and go on from, never the end of the connection.
+//! bounded ([`MESSAGE_BYTES_MAX`]), and a packet that can't be decoded is an `Err` to report and
+//! go on from, never the end of the connection. A log daemon of another version, which PID 1 may
+//! have after its re-execution, understands nothing; so it doesn't answer, and is replaced.
 //!
 //! # How PID 1 drives it
 //!
@@ -37,19 +37,21 @@
 //! [`send`] and [`receive`] never block. When `send` says [`SendError::Full`], keep the message
 //! and wait until the socket is writable.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use herm_engine::codec::{self, Bytes, Field, Reader};
+use herm_engine::{BadRecord, record_enum, record_struct};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
     sendmsg, socketpair,
 };
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 /// The name (argv[0]) by which `herm-init` is the log daemon.
 pub const ARGV0: &str = "herm-logd";
@@ -57,8 +59,11 @@ pub const ARGV0: &str = "herm-logd";
 /// The log daemon's end of the socket pair: its standard input.
 pub const CONTROL_FD: i32 = 0;
 
-/// The longest message. A path has at most 4,096 bytes, a name 251; JSON may need six for one.
-pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// The version of the messages' layout, with which each begins.
+const VERSION: u8 = 1;
+
+/// The longest message: two paths of 4,096 bytes each, a name of 251, and some numbers.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest text of a [`FromLogd::Problem`].
 pub const PROBLEM_BYTES_MAX: usize = 1024;
@@ -110,8 +115,7 @@ pub fn parse_arguments(args: &[String]) -> Result<Option<Identity>, String> {
 }
 
 /// What PID 1 says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToLogd {
     /// The memfd that outlives log daemons comes with the packet. To be sent before the first
     /// `Open`. Without it a log daemon that is killed takes the beginnings of unfinished lines
@@ -146,41 +150,35 @@ pub enum ToLogd {
 }
 
 /// Settings for all runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// Bytes that all log directories opened so far may take together; `None` for no cap. When
     /// it is passed, the largest directory loses its oldest rotated file, and so on.
-    #[serde(default)]
     pub total_bytes: Option<u64>,
 }
 
 /// A run's output starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
     /// PID 1's number for this run of this service, never used again.
     pub run: u64,
     /// The service's name, for prefixes and messages.
     pub service: String,
     /// Where the kept copy goes; `None` keeps none (the output is only forwarded).
-    #[serde(default)]
     pub target: Option<Target>,
     /// When the kept copy rotates, and how much of it is kept.
-    #[serde(default)]
     pub limits: Limits,
     /// How lines appear on the container's stdout.
-    #[serde(default)]
     pub forward: Forward,
     /// A log daemon read this pipe before and died.
-    #[serde(default)]
     pub resumed: bool,
     /// Lines of this run that earlier log daemons reported as dropped ([`FromLogd::Dropped`])
     /// and not yet as announced in the log.
-    #[serde(default)]
     pub dropped: u64,
 }
 
 /// The directory of a kept copy.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// An absolute path that exists and is trusted as it is, symbolic links included.
     pub base: PathBuf,
@@ -190,8 +188,7 @@ pub struct Target {
 }
 
 /// When a kept copy rotates, and how much of it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// `current` is rotated rather than grow past this many bytes (a longer line gets through).
     pub file_bytes: u64,
@@ -219,8 +216,7 @@ impl Default for Limits {
 }
 
 /// How a run's lines appear on the container's stdout.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Forward {
     /// Not at all.
     None,
@@ -234,8 +230,7 @@ pub enum Forward {
 }
 
 /// What the log daemon says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromLogd {
     /// It is up and reads its messages.
     Ready,
@@ -278,7 +273,7 @@ pub enum FromLogd {
 }
 
 /// What one log daemon did for one run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Which run.
     pub run: u64,
@@ -332,13 +327,60 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     )
 }
 
+record_enum! {
+    ToLogd {
+        0 => Hold,
+        1 => Config(config),
+        2 => Open(open),
+        3 => Forget { run },
+        4 => Rotate { run },
+        5 => Flush { token },
+        6 => Stats { run },
+        7 => Finish,
+    }
+    FromLogd {
+        0 => Ready,
+        1 => Eof { run, bytes, dropped },
+        2 => Alive,
+        3 => Flushed { token },
+        4 => Dropped { run, lines },
+        5 => Stats(stats),
+        6 => Problem { run, text },
+        7 => Finished,
+    }
+    Forward { 0 => None, 1 => Raw, 2 => Prefix, 3 => Json }
+}
+
+record_struct! {
+    Config { total_bytes }
+    Open { run, service, target, limits, forward, resumed, dropped }
+    Limits { file_bytes, files, file_age_s, keep_age_s, total_bytes }
+    Stats { run, bytes, lines, dropped, stdout_dropped }
+}
+
+/// Paths are bytes, which need not be UTF-8.
+impl Field for Target {
+    fn put(&self, bytes: &mut Bytes) {
+        for path in [&self.base, &self.dir] {
+            codec::put_slice(path.as_os_str().as_bytes(), bytes);
+        }
+    }
+
+    fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
+        let mut path = || Ok(OsStr::from_bytes(codec::get_slice(reader)?).into());
+        Ok(Self {
+            base: path()?,
+            dir: path()?,
+        })
+    }
+}
+
 /// The bytes of a message.
 ///
 /// # Errors
-/// When it is longer than [`MESSAGE_BYTES_MAX`], or a path in it is not UTF-8.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, SendError> {
-    let bytes =
-        serde_json::to_vec(message).map_err(|error| SendError::Unencodable(error.to_string()))?;
+/// When it is longer than [`MESSAGE_BYTES_MAX`].
+pub fn encode<T: Field>(message: &T) -> Result<Vec<u8>, SendError> {
+    let bytes = codec::to_bytes(VERSION, message);
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(SendError::Unencodable(format!(
             "{} bytes, where {MESSAGE_BYTES_MAX} are the limit",
@@ -352,15 +394,15 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, SendError> {
 ///
 /// # Errors
 /// What is wrong with them, in words.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub fn decode<T: Field>(bytes: &[u8]) -> Result<T, String> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(format!("longer than {MESSAGE_BYTES_MAX} bytes"));
     }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    codec::from_bytes(VERSION, bytes).map_err(|error| error.to_string())
 }
 
 /// Sends a message, with a duplicate of `fd` if there is one. Never blocks.
-pub fn send<T: Serialize>(
+pub fn send<T: Field>(
     socket: BorrowedFd<'_>,
     message: &T,
     fd: Option<BorrowedFd<'_>>,
@@ -391,8 +433,8 @@ pub fn send<T: Serialize>(
 ///
 /// # Errors
 /// Those of `recvmsg`, but for the ones that are a [`Received`].
-pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<Received<T>, Errno> {
-    let mut bytes = vec![0u8; MESSAGE_BYTES_MAX];
+pub fn receive<T: Field>(socket: BorrowedFd<'_>) -> Result<Received<T>, Errno> {
+    let mut bytes = [0u8; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -505,7 +547,7 @@ mod tests {
     fn a_packet_that_is_no_message_is_reported_and_the_next_one_arrives() {
         let (here, there) = pair().unwrap();
         let long = vec![b' '; MESSAGE_BYTES_MAX + 1];
-        for packet in [&b"{"[..], b"\xff\x00", br#"{"op":"explode"}"#, &long] {
+        for packet in [&[VERSION][..], b"\xff\x00", &[VERSION, 99], &long] {
             rustix::io::write(&here, packet).unwrap();
             assert!(matches!(
                 receive::<ToLogd>(there.as_fd()).unwrap(),
@@ -521,18 +563,30 @@ mod tests {
 
     #[test]
     fn a_message_too_long_for_a_packet_is_refused_before_it_is_sent() {
-        let text = "\u{1}".repeat(MESSAGE_BYTES_MAX);
+        let text = "x".repeat(MESSAGE_BYTES_MAX);
         let error = encode(&FromLogd::Problem { run: None, text }).unwrap_err();
         assert!(matches!(error, SendError::Unencodable(_)));
     }
 
     #[test]
-    fn fields_of_a_newer_peer_are_ignored_and_missing_ones_have_defaults() {
-        let text = br#"{"op":"open","run":4,"service":"a","colour":"red"}"#;
-        let ToLogd::Open(open) = decode(text).unwrap() else {
-            panic!("not an open");
-        };
-        assert_eq!((open.run, open.limits), (4, Limits::default()));
+    fn a_message_of_another_version_is_refused() {
+        let mut bytes = encode(&ToLogd::Finish).unwrap();
+        bytes[0] += 1;
+        assert!(decode::<ToLogd>(&bytes).unwrap_err().contains("version"));
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_arrives_as_it_is() {
+        let mut message = open();
+        if let ToLogd::Open(open) = &mut message {
+            let dir = OsStr::from_bytes(b"a\xff/b").into();
+            open.target = Some(Target {
+                base: "/".into(),
+                dir,
+            });
+        }
+        let bytes = encode(&message).unwrap();
+        assert_eq!(decode::<ToLogd>(&bytes).unwrap(), message);
     }
 
     proptest! {

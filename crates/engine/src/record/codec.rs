@@ -1,7 +1,10 @@
-//! Bytes of records: little endian, no padding, lengths before contents, enums by a tag.
+//! Values as bytes: little endian, no padding, lengths before contents, enums by a tag, a version
+//! before everything.
 //!
-//! Writing and reading are generated from one list per type, so that they can't disagree.
+//! Writing and reading are generated from one list per type ([`record_struct`], [`record_enum`]),
+//! so that they can't disagree.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,9 +14,12 @@ use super::BadRecord;
 use crate::model::{ProbeId, RunId};
 use crate::time::{Time, nanos};
 
+/// What a value is written to.
+pub type Bytes = Vec<u8>;
+
 /// What is left to read.
 #[derive(Debug)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], BadRecord> {
@@ -24,9 +30,40 @@ impl<'a> Reader<'a> {
 }
 
 /// A type that records are made of.
-pub(crate) trait Field: Sized {
-    fn put(&self, bytes: &mut Vec<u8>);
+pub trait Field: Sized {
+    /// Appends the value.
+    fn put(&self, bytes: &mut Bytes);
+
+    /// Takes a value off the beginning of what is left.
+    ///
+    /// # Errors
+    /// If what is left doesn't begin with one.
     fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord>;
+}
+
+/// A value as bytes, after the version of its layout.
+pub fn to_bytes(version: u8, value: &impl Field) -> Bytes {
+    let mut bytes = alloc::vec![version];
+    value.put(&mut bytes);
+    bytes
+}
+
+/// Reads a value back.
+///
+/// # Errors
+/// If the bytes are not exactly one value in this version of its layout.
+pub fn from_bytes<T: Field>(version: u8, bytes: &[u8]) -> Result<T, BadRecord> {
+    let mut reader = Reader(bytes);
+    let found = u8::get(&mut reader)?;
+    if found != version {
+        return Err(BadRecord::Version(found));
+    }
+    let value = T::get(&mut reader)?;
+    if reader.0.is_empty() {
+        Ok(value)
+    } else {
+        Err(BadRecord::TooLong)
+    }
 }
 
 macro_rules! integer_fields {
@@ -83,16 +120,23 @@ impl Field for bool {
 
 impl Field for String {
     fn put(&self, bytes: &mut Vec<u8>) {
-        put_len(self.len(), bytes);
-        bytes.extend_from_slice(self.as_bytes());
+        put_slice(self.as_bytes(), bytes);
     }
 
     fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
-        let len = get_len(reader)?;
-        let taken = reader.take(len)?;
-        core::str::from_utf8(taken)
+        core::str::from_utf8(get_slice(reader)?)
             .map(Self::from)
             .map_err(|_| BadRecord::NotText)
+    }
+}
+
+impl<T: Field> Field for Box<T> {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        T::put(self, bytes);
+    }
+
+    fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
+        T::get(reader).map(Self::new)
     }
 }
 
@@ -143,6 +187,21 @@ impl<T: Field> Field for VecDeque<T> {
     }
 }
 
+/// Appends bytes of any length.
+pub fn put_slice(slice: &[u8], bytes: &mut Bytes) {
+    put_len(slice.len(), bytes);
+    bytes.extend_from_slice(slice);
+}
+
+/// Takes the bytes that [`put_slice`] appended.
+///
+/// # Errors
+/// If fewer are left than they say.
+pub fn get_slice<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], BadRecord> {
+    let len = get_len(reader)?;
+    reader.take(len)
+}
+
 fn put_len(len: usize, bytes: &mut Vec<u8>) {
     u32::try_from(len).unwrap_or(u32::MAX).put(bytes);
 }
@@ -151,53 +210,53 @@ fn get_len(reader: &mut Reader<'_>) -> Result<usize, BadRecord> {
     u32::get(reader).map(|len| usize::try_from(len).unwrap_or(usize::MAX))
 }
 
-/// Implements [`Field`] for a struct, from the list of its fields.
+/// Implements [`Field`](crate::codec::Field) for a struct, from the list of its fields.
+#[macro_export]
 macro_rules! record_struct {
     ($($type:ty { $($field:ident),* $(,)? })*) => {$(
-        impl $crate::record::codec::Field for $type {
-            fn put(&self, bytes: &mut alloc::vec::Vec<u8>) {
-                $($crate::record::codec::Field::put(&self.$field, bytes);)*
+        impl $crate::codec::Field for $type {
+            fn put(&self, bytes: &mut $crate::codec::Bytes) {
+                $($crate::codec::Field::put(&self.$field, bytes);)*
             }
             fn get(
-                reader: &mut $crate::record::codec::Reader<'_>,
-            ) -> Result<Self, $crate::record::BadRecord> {
-                Ok(Self { $($field: $crate::record::codec::Field::get(reader)?),* })
+                reader: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::BadRecord> {
+                Ok(Self { $($field: $crate::codec::Field::get(reader)?),* })
             }
         }
     )*};
 }
 
-/// Implements [`Field`] for an enum, from the list of its variants with their tags. Tags are for
+/// Implements [`Field`](crate::codec::Field) for an enum, from the list of its variants with their tags. Tags are for
 /// ever: a variant that is dropped leaves its own unused.
+#[macro_export]
 macro_rules! record_enum {
     ($($type:ident {
         $($tag:literal => $variant:ident $({ $($field:ident),* })? $(( $($place:ident),* ))?),*
         $(,)?
     })*) => {$(
-        impl $crate::record::codec::Field for $type {
-            fn put(&self, bytes: &mut alloc::vec::Vec<u8>) {
+        impl $crate::codec::Field for $type {
+            fn put(&self, bytes: &mut $crate::codec::Bytes) {
                 match self {
                     $(Self::$variant $({ $($field),* })? $(( $($place),* ))? => {
                         bytes.push($tag);
-                        $($($crate::record::codec::Field::put($field, bytes);)*)?
-                        $($($crate::record::codec::Field::put($place, bytes);)*)?
+                        $($($crate::codec::Field::put($field, bytes);)*)?
+                        $($($crate::codec::Field::put($place, bytes);)*)?
                     })*
                 }
             }
             fn get(
-                reader: &mut $crate::record::codec::Reader<'_>,
-            ) -> Result<Self, $crate::record::BadRecord> {
-                match <u8 as $crate::record::codec::Field>::get(reader)? {
+                reader: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::BadRecord> {
+                match <u8 as $crate::codec::Field>::get(reader)? {
                     $($tag => {
-                        $($(let $field = $crate::record::codec::Field::get(reader)?;)*)?
-                        $($(let $place = $crate::record::codec::Field::get(reader)?;)*)?
+                        $($(let $field = $crate::codec::Field::get(reader)?;)*)?
+                        $($(let $place = $crate::codec::Field::get(reader)?;)*)?
                         Ok(Self::$variant $({ $($field),* })? $(( $($place),* ))?)
                     })*
-                    tag => Err($crate::record::BadRecord::Tag { what: stringify!($type), tag }),
+                    tag => Err($crate::BadRecord::Tag { what: stringify!($type), tag }),
                 }
             }
         }
     )*};
 }
-
-pub(crate) use {record_enum, record_struct};

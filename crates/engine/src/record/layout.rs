@@ -1,11 +1,11 @@
 //! The layout of records: one list per type. A change here is a new version.
 
-use super::codec::{record_enum, record_struct};
 use crate::model::{Exit, Failure, Health, LastExit, Probe, RunEnd, SpawnFailure, StopCause, Want};
 use crate::service::phase::{BackoffWhy, DownWhy, Ended, FinishStage, ParkWhy, Phase, Up};
 use crate::service::steps::{Step, Steps};
 use crate::service::tally::{Fate, Tally};
 use crate::service::watch::{Clock, Stage, Watch};
+use crate::{record_enum, record_struct};
 
 record_enum! {
     Want { 0 => Up, 1 => Once, 2 => Down, 3 => Disabled }

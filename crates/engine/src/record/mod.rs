@@ -4,16 +4,17 @@
 //! keeps that apart and brings both together again in [`Engine::restore`]. The format carries a
 //! version; a reader refuses one it doesn't know, and says so.
 
-pub(crate) mod codec;
+pub mod codec;
 mod layout;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use self::codec::{Field, Reader, record_struct};
+use self::codec::{from_bytes, to_bytes};
 use crate::engine::{Config, Engine, RegisterError};
 use crate::model::{LastExit, RunId, ServiceId, Spec, Want};
+use crate::record_struct;
 use crate::service::Service;
 use crate::service::phase::Phase;
 use crate::service::tally::Tally;
@@ -93,7 +94,7 @@ impl Record {
 
     /// The record as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+        to_bytes(VERSION, self)
     }
 
     /// Reads a record back.
@@ -101,7 +102,7 @@ impl Record {
     /// # Errors
     /// If the bytes are not exactly one record of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
-        from_bytes(bytes)
+        from_bytes(VERSION, bytes)
     }
 
     /// The highest run number the record knows of.
@@ -116,7 +117,7 @@ impl Record {
 impl Globals {
     /// The state as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+        to_bytes(VERSION, self)
     }
 
     /// Reads it back.
@@ -124,7 +125,7 @@ impl Globals {
     /// # Errors
     /// If the bytes are not exactly one such state of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
-        from_bytes(bytes)
+        from_bytes(VERSION, bytes)
     }
 }
 
@@ -199,23 +200,3 @@ const VOID: ServiceId = ServiceId {
     slot: u32::MAX,
     generation: u32::MAX,
 };
-
-fn to_bytes(field: &impl Field) -> Vec<u8> {
-    let mut bytes = alloc::vec![VERSION];
-    field.put(&mut bytes);
-    bytes
-}
-
-fn from_bytes<T: Field>(bytes: &[u8]) -> Result<T, BadRecord> {
-    let mut reader = Reader(bytes);
-    match u8::get(&mut reader)? {
-        VERSION => {}
-        version => return Err(BadRecord::Version(version)),
-    }
-    let value = T::get(&mut reader)?;
-    if reader.0.is_empty() {
-        Ok(value)
-    } else {
-        Err(BadRecord::TooLong)
-    }
-}
