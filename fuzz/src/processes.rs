@@ -14,11 +14,11 @@ pub fn stat(data: &[u8]) {
     line.extend_from_slice(b") ");
     line.push(u8::try_from(stat.state).expect("a state is one byte"));
     let parent = stat.parent.map_or(0, Pid::as_raw_pid);
-    let (group, session, flags) = (stat.group, stat.session, stat.flags);
+    let (group, session) = (stat.group, stat.session);
     let (cpu, start, pages) = (stat.cpu_ticks, stat.start_ticks, stat.resident_pages);
     line.extend_from_slice(
         format!(
-            " {parent} {group} {session} 0 -1 {flags} 1 2 3 4 {cpu} 0 5 6 20 0 1 0 {start} 7 {pages} 8\n"
+            " {parent} {group} {session} 0 -1 0 1 2 3 4 {cpu} 0 5 6 20 0 1 0 {start} 7 {pages} 8\n"
         )
         .as_bytes(),
     );
