@@ -28,24 +28,41 @@ const ENGINE_START_GUARD: Duration = Duration::from_secs(90);
 
 /// Installs the packages whose programs are missing.
 pub(crate) fn install_packages() -> Result<()> {
-    let mut missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing = missing_of(PROGRAMS);
     if builder().is_err() {
         missing.push("docker.io");
     }
-    missing.sort_unstable();
-    missing.dedup();
     if missing.is_empty() {
         println!("every program the tests need is installed");
         return Ok(());
     }
+    fetch(&missing)
+}
+
+/// Installs the packages of those programs that are missing.
+pub(crate) fn install_programs(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = missing_of(programs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fetch(&missing)
+}
+
+fn missing_of<'a>(programs: &[(&str, &'a str)]) -> Vec<&'a str> {
+    let missing = programs
+        .iter()
+        .filter(|(program, _)| !is_installed(program));
+    let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn fetch(missing: &[&str]) -> Result<()> {
     println!("to install: {}", missing.join(" "));
     run(&mut as_root("apt-get", &["update", "--quiet"]))
         .context("could not refresh the package lists")?;
-    install(&missing)
+    install(missing)
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -51,20 +51,34 @@ const PROXIES: &[&str] = &[
     "NO_PROXY",
 ];
 
+impl Options {
+    /// What the benchmarks need.
+    pub(crate) fn without_agent() -> Self {
+        Self {
+            without_agent: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// The image of this name that this checkout builds.
+pub(crate) fn tag(name: &str) -> String {
+    let tag = std::env::var(TAG_VARIABLE);
+    format!("{name}:{}", tag.as_deref().unwrap_or("dev"))
+}
+
 /// Builds the archive, a base where one is needed, and the images.
 pub(crate) fn image(options: &Options) -> Result<()> {
     host::start_engine()?;
     dist(if options.quick { &QUICK } else { &RELEASE })?;
     let base = base()?;
-    let tag = std::env::var(TAG_VARIABLE);
-    let tag = tag.as_deref().unwrap_or("dev");
-    build(&format!("herm:{tag}"), "docker/herm.Dockerfile", base, &[])?;
+    build(&tag("herm"), "docker/herm.Dockerfile", base, &[])?;
     if options.without_agent {
         return Ok(());
     }
     let secrets = Secrets::collect()?;
     build(
-        &format!("herm-hermes:{tag}"),
+        &tag("herm-hermes"),
         "docker/herm-hermes.Dockerfile",
         base,
         &secrets.arguments(),

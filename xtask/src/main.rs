@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask dist | image | gen | tidy | test`.
+//! The project's tasks: `cargo xtask bench | dist | image | gen | tidy | test`.
 //!
 //! One file per task. A task prints what it runs, stops at the first failure, and leaves
 //! everything it builds under `target/` or `dist/`.
@@ -6,6 +6,7 @@
 
 mod archive;
 mod base;
+mod bench;
 mod dist;
 mod docker;
 mod generate;
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure herm beside its peers, in one run
+    Bench(bench::Options),
     /// Build the static binaries and pack them as dist/herm-<version>-<arch>.tar.gz
     Dist,
     /// Build the images herm:dev and herm-hermes:dev (and the archive, and a base if none can be pulled)
@@ -46,6 +49,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Bench(options) => bench::bench(&options),
         Task::Dist => dist::dist(&dist::RELEASE),
         Task::Image(options) => image::image(&options),
         Task::Gen { check: true } => generate::check(),

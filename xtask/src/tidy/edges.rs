@@ -118,7 +118,7 @@ const CRATES: &[Crate] = &[
 ];
 
 /// Crates that are never shipped.
-const TEST_ONLY: &[&str] = &["herm-e2e", "herm-testkit", "xtask"];
+const TEST_ONLY: &[&str] = &["herm-bench", "herm-e2e", "herm-testkit", "xtask"];
 /// Crates that only tests may use, by any path.
 const ONLY_IN_TESTS: &[&str] = &["herm-e2e", "herm-testkit", "insta", "proptest"];
 

@@ -13,6 +13,7 @@ const HOSTS: &[&str] = &[
     "cr.yp.to",
     "datatracker.ietf.org",
     "json-schema.org",
+    "www.w3.org",
     "keepachangelog.com",
     "man7.org",
     "semver.org",
