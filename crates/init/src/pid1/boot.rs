@@ -456,6 +456,17 @@ impl Supervisor {
         feature("root", uid == 0, format!("uid {uid}"));
         let pid = std::process::id();
         feature("pid1", herm_sys::process::is_pid1(), format!("pid {pid}"));
+        let group = self.cgroups.as_ref().map(super::cgroups::Cgroups::path);
+        let has_group = group.is_some();
+        let group = group.map_or_else(
+            || {
+                "there is no hierarchy of ours to write to: services are followed by session, \
+                 descent and cookie, and what they use is not measured"
+                    .to_owned()
+            },
+            |path| format!("each service has a group of its own in {path}"),
+        );
+        feature("cgroups", has_group, group);
         let limit = herm_sys::rlimit::get(herm_sys::rlimit::Resource::OpenFiles).soft;
         let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
         let capacity = Self::capacity();

@@ -34,9 +34,25 @@ impl Supervisor {
         }
     }
 
-    /// Those of the draining runs of which no process is found. While a helper looks for cookies
-    /// among processes that might be theirs, they are not empty yet.
+    /// Those of the draining runs of which no process is found.
     fn empty_ones(&mut self, draining: &[u64], ours: &SortedSet<i32>) -> Vec<u64> {
+        let (mut empty, mut others) = (Vec::new(), Vec::new());
+        for number in draining {
+            match self.group_of(*number) {
+                Some(group) if self.is_group_empty(*number, &group) => empty.push(*number),
+                Some(_) => {}
+                None => others.push(*number),
+            }
+        }
+        if !others.is_empty() {
+            empty.extend(self.empty_without_group(&others, ours));
+        }
+        empty
+    }
+
+    /// The same of runs without a control group. While a helper looks for cookies among processes
+    /// that might be theirs, they are not empty yet.
+    fn empty_without_group(&mut self, draining: &[u64], ours: &SortedSet<i32>) -> Vec<u64> {
         let Ok(census) = self.sight.census() else {
             // Without /proc nothing but our own children can be known.
             return draining.to_vec();

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use herm_engine::{Action, Event, Role, RunId, ServiceId, SpawnFailure, Target};
 use herm_sys::signals::{self, Signal};
-use herm_sys::spawn::{Launch, LaunchFailure};
+use herm_sys::spawn::{Executed, Launch, LaunchFailure};
 use herm_sys::{Errno, Pid};
 use herm_wire::{Kind, ReadinessSpec};
 
@@ -124,6 +124,7 @@ impl Supervisor {
             exited: false,
             end: None,
             executed: false,
+            grouped: false,
         };
         let known = Run {
             record,
@@ -159,6 +160,7 @@ impl Supervisor {
             launch.cwd = None;
             return Ok((launch, prepared));
         }
+        launch.cgroup = self.place_of(run.get());
         let (read, write) = service_pipe(&service.ids).map_err(kernel("make its log pipe"))?;
         let second = write.try_clone().map_err(|error| {
             (
@@ -210,7 +212,7 @@ impl Supervisor {
     /// Tells the engine of programs that are executed by now. Those that could not be are told of
     /// when they are reaped.
     pub(crate) fn settle_starts(&mut self) {
-        for pid in self.spawner.take_executed() {
+        for Executed { pid, placed } in self.spawner.take_executed() {
             // Helpers have no run, and nobody waits for their exec.
             let Some(number) = self.mains.get(&pid.as_raw_pid()).copied() else {
                 continue;
@@ -219,6 +221,12 @@ impl Supervisor {
                 continue;
             };
             run.record.executed = true;
+            run.record.grouped = placed == Ok(true);
+            if let Err(error) = placed {
+                let name = &run.record.service;
+                self.output
+                    .warn(&format!("{name}: has no control group: {error}"));
+            }
             let pid = run.record.pid;
             let run = RunId::from_number(number);
             self.record_run(number);
@@ -287,7 +295,11 @@ impl Supervisor {
         }
         if was_starting {
             self.events.push_back(Event::Spawned { run: run_id, pid });
+            self.adopt_group(number);
         }
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
         run.draining = true;
         let exit = super::convert::exit(exit);
         run.record.end = Some(RecordedExit::from_engine(exit));
@@ -354,6 +366,10 @@ impl Supervisor {
             // Whatever it left would hang below a child of ours that is nobody's.
             return;
         }
+        if let Some(group) = self.group_of(record.run) {
+            self.signal_group(&record.service, &group, signal);
+            return;
+        }
         let Ok(census) = self.sight.census() else {
             return;
         };
@@ -369,15 +385,9 @@ impl Supervisor {
     }
 
     fn unkillable(&mut self, id: ServiceId, run: RunId) {
-        let record = self.runs.get(&run.get()).map(|run| run.record.clone());
-        let census = self.sight.census().ok();
-        let pids: Vec<u32> = census
-            .zip(record)
-            .map(|(census, record)| census.members(&record, &self.attributions))
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|member| u32::try_from(member.pid.as_raw_pid()).ok())
-            .collect();
+        let pids = self.survivors(run.get());
+        let pids = pids.into_iter().map(Pid::as_raw_pid);
+        let pids: Vec<u32> = pids.filter_map(|pid| u32::try_from(pid).ok()).collect();
         let name = self.name_of(id);
         self.output.error(&format!(
             "{name}: survives KILL (uninterruptible sleep): {pids:?}"
@@ -388,10 +398,25 @@ impl Supervisor {
         self.changed.insert(id);
     }
 
+    fn survivors(&mut self, run: u64) -> Vec<Pid> {
+        if let Some(group) = self.group_of(run) {
+            return group.members().unwrap_or_default();
+        }
+        let Some(record) = self.runs.get(&run).map(|run| run.record.clone()) else {
+            return Vec::new();
+        };
+        let Ok(census) = self.sight.census() else {
+            return Vec::new();
+        };
+        let members = census.members(&record, &self.attributions);
+        members.iter().map(|member| member.pid).collect()
+    }
+
     /// Ends the bookkeeping of a run of which nothing lives. Its log pipe stays until the log
     /// daemon has seen its end.
     pub(crate) fn close_run(&mut self, number: u64) {
         self.close_notifications(number);
+        self.remove_group(number);
         if let Some(run) = self.runs.get_mut(&number) {
             run.draining = false;
             run.record.exited = true;

@@ -96,6 +96,7 @@ impl Supervisor {
             Source::Logd => self.logd_ready(ready),
             Source::Plan => self.plan_readable(),
             Source::Cookies => self.cookies_readable(),
+            Source::Cgroups => self.group_emptied(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`resume`] goes on in the new one.
 
 mod boot;
+mod cgroups;
 mod control;
 mod convert;
 pub(crate) mod cookies;

@@ -31,6 +31,8 @@ pub(crate) enum Source {
     Plan,
     /// What a helper that looks for cookies found.
     Cookies,
+    /// A control group is empty.
+    Cgroups,
 }
 
 const ID_BITS: u32 = 56;
@@ -48,6 +50,7 @@ impl Source {
             Self::Logd => (7, 0),
             Self::Plan => (8, 0),
             Self::Cookies => (9, 0),
+            Self::Cgroups => (10, 0),
         };
         (kind << ID_BITS) | (id & ((1 << ID_BITS) - 1))
     }
@@ -65,6 +68,7 @@ impl Source {
             7 => Self::Logd,
             8 => Self::Plan,
             9 => Self::Cookies,
+            10 => Self::Cgroups,
             _ => return None,
         })
     }
@@ -205,6 +209,7 @@ mod tests {
             Source::Logd,
             Source::Plan,
             Source::Cookies,
+            Source::Cgroups,
         ] {
             assert_eq!(Source::from_word(source.to_word()), Some(source));
         }

@@ -164,6 +164,9 @@ impl Supervisor {
         for run in over {
             self.close_run(run);
         }
+        for run in known {
+            self.adopt_group(run);
+        }
         self.watch_adopted();
         self.recount = true;
         self.drain();

@@ -249,6 +249,9 @@ pub(crate) struct RunRecord {
     /// Its program was executed.
     #[serde(default)]
     pub(crate) executed: bool,
+    /// It has a control group of its own.
+    #[serde(default)]
+    pub(crate) grouped: bool,
 }
 
 /// An exit as it is recorded.

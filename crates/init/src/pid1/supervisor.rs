@@ -10,6 +10,7 @@ use herm_sys::signals::SignalFd;
 use herm_sys::spawn::Spawner;
 
 use super::boot::Boot;
+use super::cgroups::Cgroups;
 use super::control::feed::Feed;
 use super::control::server::Server;
 use super::control::waiters::Waiters;
@@ -84,6 +85,8 @@ pub(crate) struct Supervisor {
     pub(crate) cookies: Cookies,
     pub(crate) attributions: Attributions,
     pub(crate) sight: Sight,
+    /// Where control groups can be made.
+    pub(crate) cgroups: Option<Cgroups>,
     pub(crate) records: Records,
     pub(crate) boot: Boot,
     pub(crate) shutdown: Option<Shutdown>,
@@ -140,6 +143,7 @@ impl Supervisor {
         let server = Server::new(listener, &reactor)
             .map_err(|error| format!("cannot serve the control socket: {error}"))?;
         let output = Output::new(settings.level);
+        let cgroups = Cgroups::detect(&reactor);
         let spawner =
             Spawner::new().map_err(|error| format!("cannot follow children's starts: {error}"))?;
         reactor
@@ -169,6 +173,7 @@ impl Supervisor {
             cookies: Cookies::default(),
             attributions: Attributions::default(),
             sight: Sight::default(),
+            cgroups,
             records,
             boot,
             shutdown: None,

@@ -10,6 +10,13 @@ use super::logs::LOGD;
 use super::supervisor::Supervisor;
 
 impl Supervisor {
+    /// A service as it is now, with what it uses where that is known.
+    pub(crate) fn measured_view(&self, id: ServiceId) -> Option<ServiceView> {
+        let mut view = self.view(id)?;
+        self.measure(&mut view);
+        Some(view)
+    }
+
     /// A service as it is now.
     pub(crate) fn view(&self, id: ServiceId) -> Option<ServiceView> {
         let clock = self.clock();

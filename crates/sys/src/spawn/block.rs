@@ -27,7 +27,12 @@ pub(super) struct Report {
     pub(super) stage: AtomicI32,
     /// The error that ended it there, or zero.
     pub(super) errno: AtomicI32,
+    /// [`NOT_PLACED`], zero once it is in the control group it was to have, or the error that kept it out.
+    pub(super) placed: AtomicI32,
 }
+
+/// No control group was asked for.
+pub(super) const NOT_PLACED: i32 = -1;
 
 /// One child's stack and report.
 #[derive(Debug)]
@@ -105,6 +110,7 @@ impl Block {
         report.holds_memory.store(1, Ordering::SeqCst);
         report.stage.store(Stage::Created as i32, Ordering::SeqCst);
         report.errno.store(0, Ordering::SeqCst);
+        report.placed.store(NOT_PLACED, Ordering::SeqCst);
     }
 
     pub(super) fn report(&self) -> &Report {

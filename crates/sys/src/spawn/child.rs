@@ -84,7 +84,10 @@ const fn ureg(value: u64) -> usize {
 
 fn carry_out(plan: &Plan) -> Result<Never, Failed> {
     step(plan, Stage::OwnTable, own_table)?;
-    step(plan, Stage::Cgroup, enter_cgroup)?;
+    step(plan, Stage::Cgroup, |plan| {
+        enter_cgroup(plan);
+        Ok(0)
+    })?;
     step(plan, Stage::Session, make_session)?;
     step(plan, Stage::Terminal, take_terminal)?;
     step(plan, Stage::Descriptors, arrange_descriptors)?;
@@ -132,15 +135,43 @@ fn own_table(plan: &Plan) -> Answer {
     )
 }
 
-fn enter_cgroup(plan: &Plan) -> Answer {
-    let Some(procs) = plan.cgroup else {
-        return Ok(0);
-    };
+/// Never ends a start: what keeps it out of its group is told.
+fn enter_cgroup(plan: &Plan) {
+    if let Some((parent, name)) = plan.cgroup {
+        let errno = make_cgroup(parent, name).err().unwrap_or(0);
+        // SAFETY: see `run`.
+        let report = unsafe { &*plan.report };
+        report.placed.store(errno, Ordering::SeqCst);
+    }
+}
+
+fn make_cgroup(parent: i32, name: *const c_char) -> Answer {
+    let parent = reg(parent);
+    call(libc::SYS_mkdirat, [parent, name.addr(), 0o755, 0, 0, 0])?;
+    let entered = enter(parent, name);
+    if entered.is_err() {
+        let remove_dir = reg(libc::AT_REMOVEDIR);
+        // An empty one would look as if we were in it and gone.
+        let _ = call(
+            libc::SYS_unlinkat,
+            [parent, name.addr(), remove_dir, 0, 0, 0],
+        );
+    }
+    entered
+}
+
+/// The two descriptors are closed at once, or as one that nobody asked for.
+fn enter(parent: usize, name: *const c_char) -> Answer {
+    let flags = reg(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    let dir = call(libc::SYS_openat, [parent, name.addr(), flags, 0, 0, 0])?;
+    let flags = reg(libc::O_WRONLY | libc::O_CLOEXEC);
+    let file = c"cgroup.procs".as_ptr().addr();
+    let procs = call(libc::SYS_openat, [dir, file, flags, 0, 0, 0])?;
     // "0" is the writer itself.
-    call(
-        libc::SYS_write,
-        [reg(procs), c"0".as_ptr().addr(), 1, 0, 0, 0],
-    )
+    let entered = call(libc::SYS_write, [procs, c"0".as_ptr().addr(), 1, 0, 0, 0]);
+    let _ = call(libc::SYS_close, [procs, 0, 0, 0, 0, 0]);
+    let _ = call(libc::SYS_close, [dir, 0, 0, 0, 0, 0]);
+    entered
 }
 
 fn make_session(plan: &Plan) -> Answer {

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
+use crate::cgroup::Place;
 use crate::rlimit::{Limit, Resource};
 use crate::signals::Signal;
 
@@ -36,8 +37,9 @@ pub struct Launch {
     pub capabilities: Capabilities,
     /// A signal it gets when we die.
     pub parent_death: Option<Signal>,
-    /// An open, writable `cgroup.procs` that it enters before anything else.
-    pub cgroup: Option<OwnedFd>,
+    /// A control group of its own, made and entered by the child before anything else. Where that fails it starts without
+    /// ([`super::Executed::placed`]): no service should fail to run for want of a group.
+    pub cgroup: Option<Place>,
     /// The descriptors it gets. Those of 0, 1 and 2 that are not named are `/dev/null`.
     pub fds: Vec<Handover>,
 }

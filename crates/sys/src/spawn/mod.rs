@@ -32,4 +32,4 @@ pub use failure::{LaunchFailure, SpawnError, Stage};
 pub use launch::{Capabilities, Handover, Identity, Launch, Program, Session, search_path};
 #[cfg(test)]
 use spawner::Progress;
-pub use spawner::Spawner;
+pub use spawner::{Executed, Spawner};

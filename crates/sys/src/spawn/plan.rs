@@ -68,7 +68,8 @@ pub(super) struct Plan {
     pub(super) past_targets: RawFd,
     /// Our number of the pipe's end that tells of it.
     pub(super) witness: Option<RawFd>,
-    pub(super) cgroup: Option<RawFd>,
+    /// The group to make: in which directory, and its name.
+    pub(super) cgroup: Option<(RawFd, *const c_char)>,
     pub(super) session: SessionPlan,
     pub(super) limits: Vec<LimitPlan>,
     pub(super) umask: Option<u32>,
@@ -121,11 +122,13 @@ impl Plan {
             ));
         }
         let session = session_plan(&launch.session);
+        let cgroup = launch.cgroup.as_ref();
+        let cgroup = cgroup.map(|place| (place.parent().as_raw_fd(), place.name().as_ptr()));
         let used = moves
             .iter()
             .map(|m| m.source)
             .chain(session_fd(session))
-            .chain(raw(launch.cgroup.as_ref()));
+            .chain(cgroup.map(|(dir, _)| dir));
         let paths = match &launch.program {
             Program::Paths(paths) if paths.is_empty() => {
                 return Err(SpawnError::Invalid("no program is given"));
@@ -145,7 +148,7 @@ impl Plan {
                 .map_or(0, |fd| fd.saturating_add(1)),
             moves,
             witness,
-            cgroup: raw(launch.cgroup.as_ref()),
+            cgroup,
             session,
             limits: launch.limits.iter().map(limit_plan).collect(),
             umask: launch.umask,

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, set_dumpable_behavior, setpgid};
 
-use super::block::{Block, Report};
+use super::block::{Block, NOT_PLACED, Report};
 use super::child;
 use super::failure::{LaunchFailure, SpawnError, Stage};
 use super::launch::{Launch, Session};
@@ -39,7 +39,7 @@ pub struct Spawner {
     in_flight: Vec<InFlight>,
     witnesses: Witnesses,
     /// Have executed, and nobody asked yet.
-    executed: Vec<Pid>,
+    executed: Vec<Executed>,
     failed: Vec<(Pid, LaunchFailure)>,
     dumpable_before: Option<DumpableBehavior>,
 }
@@ -51,6 +51,15 @@ pub(super) struct KernelTraits {
     pub(super) close_range: bool,
     /// `fs.suid_dumpable` is 1: a process that changes its user could be traced by it at once.
     pub(super) exposes_changed_users: bool,
+}
+
+/// A child that has become its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// Its number.
+    pub pid: Pid,
+    /// Whether it is in the control group it was to have; false where none was asked for.
+    pub placed: Result<bool, Errno>,
 }
 
 /// How far a child came.
@@ -107,6 +116,18 @@ impl InFlight {
                 &self.launch,
             )
         })
+    }
+
+    fn executed(&self) -> Executed {
+        let placed = match self.report().placed.load(Ordering::SeqCst) {
+            NOT_PLACED => Ok(false),
+            0 => Ok(true),
+            errno => Err(Errno::from_raw_os_error(errno)),
+        };
+        Executed {
+            pid: self.pid,
+            placed,
+        }
     }
 
     /// What became of a child that has let go. One that vanished before its last stage was killed there.
@@ -217,7 +238,7 @@ impl Spawner {
     }
 
     /// The children that have executed their programs since this was asked last, but for those that were reaped.
-    pub fn take_executed(&mut self) -> Vec<Pid> {
+    pub fn take_executed(&mut self) -> Vec<Executed> {
         self.settle();
         mem::take(&mut self.executed)
     }
@@ -233,7 +254,7 @@ impl Spawner {
             failure = failure.or_else(|| child.outcome());
             self.let_go(child);
         }
-        self.executed.retain(|executed| *executed != pid);
+        self.executed.retain(|executed| executed.pid != pid);
         self.settle();
         failure
     }
@@ -265,7 +286,7 @@ impl Spawner {
                 self.failed.push((child.pid, failure));
             } else {
                 set_oom_score(&child);
-                self.executed.push(child.pid);
+                self.executed.push(child.executed());
             }
             self.let_go(child);
         }

@@ -178,9 +178,13 @@ impl Supervisor {
     }
 
     fn status_of_all(&self) -> Body {
+        let mut services = self.views();
+        for view in &mut services {
+            self.measure(view);
+        }
         Body::Services {
             instance: self.instance.clone(),
-            services: self.views(),
+            services,
         }
     }
 
@@ -260,7 +264,8 @@ impl Supervisor {
     }
 
     pub(super) fn service_body(&self, id: ServiceId, recorded: Option<bool>) -> Outcome {
-        let view = self.view(id).ok_or_else(|| self.not_found("it"))?;
+        let view = self.measured_view(id);
+        let view = view.ok_or_else(|| self.not_found("it"))?;
         Ok(Answer::Now(Body::Service {
             service: Box::new(view),
             recorded,

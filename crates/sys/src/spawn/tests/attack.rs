@@ -5,20 +5,20 @@ use crate::process;
 use crate::signals::{Signal, kill};
 use crate::spawn::{Identity, Stage};
 
-fn as_nobody(mut launch: Launch) -> Launch {
+fn as_user(uid: u32, mut launch: Launch) -> Launch {
     launch.identity = Some(Identity {
-        uid: NOBODY_HERE + 1,
-        gid: NOBODY_HERE + 1,
+        uid,
+        gid: uid,
         groups: vec![],
     });
     launch
 }
 
 /// Starts processes of that user until he has stopped one that has his id and hasn't executed yet.
-fn stopped_before_exec(spawner: &mut Spawner) -> Pid {
+fn stopped_before_exec(spawner: &mut Spawner, uid: u32) -> Pid {
     loop {
         let pid = spawner
-            .spawn(as_nobody(program(c"/bin/true")), None)
+            .spawn(as_user(uid, program(c"/bin/true")), None)
             .unwrap();
         loop {
             let stat = process::stat(pid).unwrap();
@@ -33,15 +33,16 @@ fn stopped_before_exec(spawner: &mut Spawner) -> Pid {
     }
 }
 
-/// A child that its user has stopped between becoming his and executing its program.
-pub(super) fn stopped_child(spawner: &mut Spawner) -> Pid {
+/// A child that its user has stopped between becoming his and executing its program. Each test needs a user of its own: he
+/// stops all that is his.
+pub(super) fn stopped_child(spawner: &mut Spawner, uid: u32) -> Pid {
     let attacker = spawner
         .spawn(
-            as_nobody(shell("while :; do kill -STOP -1; done 2>/dev/null")),
+            as_user(uid, shell("while :; do kill -STOP -1; done 2>/dev/null")),
             None,
         )
         .unwrap();
-    let stopped = stopped_before_exec(spawner);
+    let stopped = stopped_before_exec(spawner, uid);
     kill(attacker, Signal::KILL).unwrap();
     end_of(spawner, attacker);
     stopped
@@ -53,7 +54,7 @@ fn a_user_who_stops_every_new_process_stops_nobody_else() {
         return;
     }
     for (way, mut spawner) in every_way() {
-        let stopped = stopped_child(&mut spawner);
+        let stopped = stopped_child(&mut spawner, NOBODY_HERE + 1);
 
         // We go on, with others and with his own.
         assert_eq!(
@@ -62,7 +63,7 @@ fn a_user_who_stops_every_new_process_stops_nobody_else() {
             "{way}"
         );
         assert_eq!(
-            run(&mut spawner, as_nobody(shell("exit 8"))),
+            run(&mut spawner, as_user(NOBODY_HERE + 1, shell("exit 8"))),
             (Exit::Code(8), None),
             "{way}"
         );
@@ -74,7 +75,7 @@ fn a_user_who_stops_every_new_process_stops_nobody_else() {
         // He has no way into the memory that the child shares with us.
         let look = format!("cat /proc/{}/maps", stopped.as_raw_pid());
         assert_ne!(
-            run(&mut spawner, as_nobody(shell(&look))).0,
+            run(&mut spawner, as_user(NOBODY_HERE + 1, shell(&look))).0,
             Exit::Code(0),
             "{way}"
         );

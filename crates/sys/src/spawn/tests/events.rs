@@ -23,7 +23,7 @@ fn next_executed(spawner: &mut Spawner, poller: &mut Poller) -> Vec<Pid> {
     loop {
         let executed = spawner.take_executed();
         if !executed.is_empty() {
-            return executed;
+            return executed.into_iter().map(|child| child.pid).collect();
         }
         wait_for_event(poller);
     }
@@ -64,7 +64,7 @@ fn a_child_stopped_before_its_exec_is_silent_and_stalls_no_other() {
     }
     for (way, mut spawner) in every_way() {
         let mut poller = poller_of(&spawner);
-        let stopped = attack::stopped_child(&mut spawner);
+        let stopped = attack::stopped_child(&mut spawner, NOBODY_HERE + 2);
         spawner.take_executed();
         let mut ready = Vec::new();
         poller.wait(Some(Duration::ZERO), &mut ready).unwrap();
