@@ -48,14 +48,9 @@ impl Settings {
                 warnings.push(format!("{name} is not {expected}; its default is used"));
             }
         };
-        let seconds = environment
+        let budget = environment
             .get_nonempty("HERM_STOP_TIMEOUT")
-            .map(str::parse::<f64>);
-        let budget = seconds.map(|parsed| {
-            parsed
-                .ok()
-                .and_then(|s| Duration::try_from_secs_f64(s).ok())
-        });
+            .map(parse_seconds);
         setting(
             "HERM_STOP_TIMEOUT",
             "a number of seconds",
@@ -83,6 +78,24 @@ impl Settings {
         };
         (settings, warnings)
     }
+}
+
+/// A decimal number of seconds. Reading it as a float would take tables of 10 kB.
+fn parse_seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let seconds = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let place_values = std::iter::successors(Some(100_000_000), |value| Some(value / 10));
+    let digits = fraction.bytes().map(|digit| u32::from(digit - b'0'));
+    let nanos = digits.zip(place_values).map(|(digit, value)| digit * value);
+    Some(Duration::new(seconds, nanos.sum()))
 }
 
 fn parse_forward(text: &str) -> Option<Forward> {
@@ -140,6 +153,18 @@ mod tests {
             "{warnings:?}"
         );
         assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction() {
+        let parsed = |text| parse_seconds(text).map(|time| time.as_nanos());
+        assert_eq!(parsed("55"), Some(55_000_000_000));
+        assert_eq!(parsed("0.25"), Some(250_000_000));
+        assert_eq!(parsed(".5"), parsed("0.50000000000000000"));
+        assert_eq!(parsed("1.0000000019"), Some(1_000_000_001));
+        for text in [".", "-1", "1e3", "1.-5", "inf", "99999999999999999999"] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
     }
 
     #[test]
