@@ -80,7 +80,7 @@ macro_rules! integer_fields {
     )*};
 }
 
-integer_fields!(u8, u32, u64, i32);
+integer_fields!(u8, u16, u32, u64, i32);
 
 macro_rules! number_fields {
     ($($type:ty: $into:expr, $from:expr;)*) => {$(
@@ -168,7 +168,7 @@ impl<T: Field, U: Field> Field for (T, U) {
     }
 }
 
-impl<T: Field> Field for VecDeque<T> {
+impl<T: Field> Field for Vec<T> {
     fn put(&self, bytes: &mut Vec<u8>) {
         put_len(self.len(), bytes);
         for value in self {
@@ -181,9 +181,22 @@ impl<T: Field> Field for VecDeque<T> {
         // Nothing is reserved on the word of a length: it may be damaged.
         let mut values = Self::new();
         for _ in 0..len {
-            values.push_back(T::get(reader)?);
+            values.push(T::get(reader)?);
         }
         Ok(values)
+    }
+}
+
+impl<T: Field> Field for VecDeque<T> {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        put_len(self.len(), bytes);
+        for value in self {
+            value.put(bytes);
+        }
+    }
+
+    fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
+        Vec::get(reader).map(Self::from)
     }
 }
 

@@ -41,6 +41,8 @@ pub enum BadRecord {
     },
     /// Text that is not UTF-8.
     NotText,
+    /// A part in a format of its own, which is not in it.
+    Foreign,
 }
 
 impl fmt::Display for BadRecord {
@@ -51,6 +53,7 @@ impl fmt::Display for BadRecord {
             Self::TooLong => write!(f, "record is followed by more bytes"),
             Self::Tag { what, tag } => write!(f, "record has no {what} numbered {tag}"),
             Self::NotText => write!(f, "record has text that is not UTF-8"),
+            Self::Foreign => write!(f, "record has a part that makes no sense"),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::main_process;
 use super::notify;
 use super::reactor::{Interest, Source};
 use super::records::{PID_OFFSET, keep};
-use super::services::{RecordedExit, RunRecord, Service};
+use super::services::{RunRecord, Service};
 use super::supervisor::{Helper, Run, Supervisor};
 use crate::setup::Ids;
 
@@ -302,7 +302,7 @@ impl Supervisor {
         };
         run.draining = true;
         let exit = super::convert::exit(exit);
-        run.record.end = Some(RecordedExit::from_engine(exit));
+        run.record.end = Some(exit);
         self.close_notifications(number);
         self.record_run(number);
         self.note_main_exit(number, exit);

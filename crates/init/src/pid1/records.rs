@@ -6,18 +6,23 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use herm_engine::{Engine, ServiceId, SortedMap};
+use herm_engine::codec::{self, Bytes, Field, Reader};
+use herm_engine::{BadRecord, Engine, ServiceId, SortedMap, record_struct};
 use herm_sys::exec::take_inherited;
 use herm_sys::memfd::SharedMemory;
 use herm_wire::BootReport;
 use rustix::io::{FdFlags, fcntl_setfd};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::control::feed::Feed;
 use super::journal::Journal;
-use super::services::{RunRecord, Service};
+use super::services::{Annotation, Registrar, RunRecord, Service};
 use super::supervisor::Supervisor;
 use crate::setup::Plan;
+
+/// The version of the records' layout.
+const VERSION: u8 = 1;
 
 /// Key of what belongs to no service.
 const GLOBALS: u32 = 1;
@@ -36,7 +41,7 @@ const SLOT_PID: usize = 0;
 const SLOT_RUN: usize = 8;
 
 /// What belongs to no service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Globals {
     /// This run of the supervisor.
     pub(crate) instance: String,
@@ -76,6 +81,56 @@ pub(crate) struct Restored {
     pub(crate) globals: Globals,
     pub(crate) services: Vec<(u32, Service, Vec<u8>)>,
     pub(crate) runs: Vec<RunRecord>,
+}
+
+/// Implements [`Field`] for a struct, from the lists of its fields: those that are fields, those
+/// of the wire's types (which are kept as JSON), and those that are not kept.
+macro_rules! record_with_json {
+    ($($type:ty {
+        $($field:ident),*; json $($json:ident),*; without $($left_out:ident),*
+    })*) => {$(
+        impl Field for $type {
+            fn put(&self, bytes: &mut Bytes) {
+                $(self.$field.put(bytes);)*
+                $(put_json(&self.$json, bytes);)*
+            }
+            fn get(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
+                Ok(Self {
+                    $($field: Field::get(reader)?,)*
+                    $($json: get_json(reader)?,)*
+                    $($left_out: Default::default(),)*
+                })
+            }
+        }
+    )*};
+}
+
+record_with_json! {
+    Globals {
+        instance, began, runtime_dir, cmd, listener, open_files, feed, booted, engine, logd, hold,
+        slot, exit_code; json plan, report; without
+    }
+    Service { registrar, annotation, recorded; json spec, ids, order; without survivors }
+    RunRecord {
+        run, service, pid, uid, gid, log_fd, notify_fd, exited, end, executed, grouped; json log;
+        without
+    }
+    Feed { event, order, reconcile, reconciled; json; without keeper }
+}
+
+record_struct! {
+    Registrar { uid }
+    Annotation { served_by, owner, port, note }
+}
+
+fn put_json<T: Serialize>(value: &T, bytes: &mut Bytes) {
+    // The wire's types can't fail to be written.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    codec::put_slice(&json, bytes);
+}
+
+fn get_json<T: DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T, BadRecord> {
+    serde_json::from_slice(codec::get_slice(reader)?).map_err(|_| BadRecord::Foreign)
 }
 
 /// Where the records are kept.
@@ -149,10 +204,8 @@ impl Records {
         }
     }
 
-    fn put_json<T: Serialize>(&mut self, key: u32, value: &T) {
-        if let Ok(payload) = serde_json::to_vec(value) {
-            self.put(key, &payload);
-        }
+    fn put_record<T: Field>(&mut self, key: u32, value: &T) {
+        self.put(key, &codec::to_bytes(VERSION, value));
     }
 
     fn place(&mut self, id: ServiceId) -> u32 {
@@ -166,8 +219,8 @@ impl Records {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|error| format!("a record makes no sense: {error}"))
+fn parse<T: Field>(bytes: &[u8]) -> Result<T, String> {
+    codec::from_bytes(VERSION, bytes).map_err(|error| error.to_string())
 }
 
 /// Reads back everything that was recorded.
@@ -219,7 +272,7 @@ impl Supervisor {
             return;
         };
         let place = self.records.place(id);
-        self.records.put_json(SPEC | place, service);
+        self.records.put_record(SPEC | place, service);
         self.record_status(id);
     }
 
@@ -250,7 +303,7 @@ impl Supervisor {
             Some(run) => {
                 run.record.log_fd = run.log.as_ref().map(AsRawFd::as_raw_fd);
                 run.record.notify_fd = run.notify.as_ref().map(AsRawFd::as_raw_fd);
-                self.records.put_json(key, &run.record);
+                self.records.put_record(key, &run.record);
             }
             None => self.records.put(key, &[]),
         }
@@ -287,7 +340,7 @@ impl Supervisor {
                 .as_ref()
                 .and_then(super::shutdown::Shutdown::code),
         };
-        self.records.put_json(GLOBALS, &globals);
+        self.records.put_record(GLOBALS, &globals);
     }
 }
 

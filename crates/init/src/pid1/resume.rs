@@ -193,11 +193,7 @@ impl Supervisor {
             self.events.push_back(Event::Spawned { run, pid });
             return;
         }
-        let ended = known
-            .record
-            .end
-            .map(super::services::RecordedExit::to_engine);
-        let Some(how) = ended.or_else(|| dead.get(&pid).copied()) else {
+        let Some(how) = known.record.end.or_else(|| dead.get(&pid).copied()) else {
             self.close_run(number);
             self.events.push_back(Event::SpawnFailed {
                 run,

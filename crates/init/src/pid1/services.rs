@@ -3,13 +3,12 @@
 
 use herm_engine::{Exit, ServiceId, SortedMap, Status};
 use herm_wire::{LogSpec, Order, ServiceName, ServiceSpec, ServiceView, State};
-use serde::{Deserialize, Serialize};
 
 use super::convert::{Clock, fill_view};
 use crate::setup::Ids;
 
 /// What only the home tells about a gateway; the keeper's words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotation {
     /// The profile whose gateway serves this one.
     pub(crate) served_by: Option<String>,
@@ -22,14 +21,14 @@ pub(crate) struct Annotation {
 }
 
 /// Who registered a service: what it may have no more than.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Registrar {
     /// The uid; 0 for PID 1 itself.
     pub(crate) uid: u32,
 }
 
 /// One service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Service {
     /// What it was registered with.
     pub(crate) spec: ServiceSpec,
@@ -38,16 +37,12 @@ pub(crate) struct Service {
     /// Who registered it.
     pub(crate) registrar: Registrar,
     /// What the keeper says of it.
-    #[serde(default)]
     pub(crate) annotation: Annotation,
     /// The last order of want, until the keeper has recorded it.
-    #[serde(default)]
     pub(crate) order: Option<Order>,
     /// The number of the last recorded order.
-    #[serde(default)]
     pub(crate) recorded: u64,
     /// Processes of an earlier run that live and could not be ended.
-    #[serde(default, skip)]
     pub(crate) survivors: Vec<u32>,
 }
 
@@ -218,7 +213,7 @@ pub(crate) fn checked_name(name: &str) -> Result<ServiceName, String> {
 }
 
 /// One run of a service: what belongs to its processes and outlives their main one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct RunRecord {
     /// The run's number.
     pub(crate) run: u64,
@@ -228,55 +223,20 @@ pub(crate) struct RunRecord {
     pub(crate) pid: u32,
     /// Whom it runs as: nobody else's processes are killed for it.
     pub(crate) uid: u32,
-    /// Its group; not recorded by earlier versions.
-    #[serde(default)]
+    /// Its group, where it is known.
     pub(crate) gid: Option<u32>,
     /// PID 1's read end of its log pipe, by number.
-    #[serde(default)]
     pub(crate) log_fd: Option<i32>,
     /// Its notification descriptor or datagram socket, by number.
-    #[serde(default)]
     pub(crate) notify_fd: Option<i32>,
     /// Where its output goes; also when its service has another spec by now, or is gone.
-    #[serde(default)]
     pub(crate) log: LogSpec,
     /// The main process was reaped.
-    #[serde(default)]
     pub(crate) exited: bool,
     /// How it ended.
-    #[serde(default)]
-    pub(crate) end: Option<RecordedExit>,
+    pub(crate) end: Option<Exit>,
     /// Its program was executed.
-    #[serde(default)]
     pub(crate) executed: bool,
     /// It has a control group of its own.
-    #[serde(default)]
     pub(crate) grouped: bool,
-}
-
-/// An exit as it is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum RecordedExit {
-    /// An exit code.
-    Code(u8),
-    /// A signal's number, and whether a core was dumped.
-    Signal(u8, bool),
-}
-
-impl RecordedExit {
-    /// From the engine's.
-    pub(crate) fn from_engine(exit: Exit) -> Self {
-        match exit {
-            Exit::Code(code) => Self::Code(code),
-            Exit::Signal { signal, core } => Self::Signal(signal, core),
-        }
-    }
-
-    /// As the engine's.
-    pub(crate) fn to_engine(self) -> Exit {
-        match self {
-            Self::Code(code) => Exit::Code(code),
-            Self::Signal(signal, core) => Exit::Signal { signal, core },
-        }
-    }
 }

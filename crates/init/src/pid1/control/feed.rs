@@ -2,10 +2,9 @@
 
 use herm_wire::ErrorBody;
 use herm_wire::{Desired, Order};
-use serde::{Deserialize, Serialize};
 
 /// Sequence numbers, and what the keeper has not answered yet.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Feed {
     /// The last event's number.
     pub(crate) event: u64,
@@ -16,7 +15,6 @@ pub(crate) struct Feed {
     /// The last answered request to reconcile.
     pub(crate) reconciled: u64,
     /// The keeper's connection, while it has one.
-    #[serde(skip)]
     pub(crate) keeper: Option<u64>,
 }
 
