@@ -31,6 +31,7 @@ mod runtime;
 pub mod secret;
 pub mod served;
 pub mod settings;
+pub mod skills;
 mod staging;
 pub mod state;
 mod tree;

@@ -177,6 +177,9 @@ pub(crate) enum Command {
     /// Keep the home: started by the supervisor, not by people
     #[command(hide = true, after_help = examples(&["herm keeper"], ""))]
     Keeper,
+    /// Bring the agent's skills into the home: started by the supervisor
+    #[command(hide = true, after_help = examples(&["herm sync-skills"], ""))]
+    SyncSkills,
     /// Try whether something serves: started by the supervisor
     #[command(subcommand, hide = true, after_help = examples(&["herm probe tcp 127.0.0.1:9200"], ""))]
     Probe(ProbeCommand),

@@ -2,7 +2,7 @@
 //!
 //! 1. [`come_up`]: signals, orphans, the control socket. From here on PID 1 answers.
 //! 2. [`Supervisor::begin_boot`]: the environment is recorded and setup is started as a child.
-//! 3. [`Supervisor::setup_ended`]: setup's plan is read.
+//! 3. [`Supervisor::take_plan`]: setup's plan is read; the agent's skills are brought into the home.
 //! 4. [`Supervisor::finish_boot`]: log daemon, keeper, main program.
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -18,7 +18,7 @@ use herm_wire::{
 
 use super::convert::Clock;
 use super::identity;
-use super::launch::hand_over;
+use super::launch::{self, Common, hand_over};
 use super::listen::{listen, sweep};
 use super::logs::give_stdout;
 use super::main_process;
@@ -64,6 +64,7 @@ pub(crate) struct Boot {
     plan_pipe: Option<OwnedFd>,
     plan_bytes: Vec<u8>,
     setup_began: Option<Time>,
+    skills_began: Option<Time>,
     over: bool,
 }
 
@@ -96,6 +97,7 @@ impl Boot {
             plan_pipe: None,
             plan_bytes: Vec::new(),
             setup_began: None,
+            skills_began: None,
             over: true,
         }
     }
@@ -305,7 +307,7 @@ impl Supervisor {
         {
             let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
             self.boot.step("setup", start, None);
-            self.finish_boot(plan);
+            self.take_plan(plan);
         }
     }
 
@@ -348,8 +350,9 @@ impl Supervisor {
         matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
     }
 
-    /// Starts what the plan says: the log daemon, the keeper, the main program.
-    fn finish_boot(&mut self, plan: Plan) {
+    /// Takes the plan, and has the agent's skills brought into the home, where there are any: by a
+    /// process of the home's user, before anything is started that reads them.
+    fn take_plan(&mut self, plan: Plan) {
         self.boot.plan_bytes = Vec::new();
         self.boot.report.steps.extend(plan.steps.iter().cloned());
         self.boot
@@ -359,6 +362,45 @@ impl Supervisor {
         self.settings.home = plan.home.as_ref().map(PathBuf::from);
         self.boot.plan = plan;
         self.share_environment();
+        if !self.boot.plan.sync_skills {
+            return self.finish_boot();
+        }
+        self.boot.skills_began = Some(self.clock().now);
+        if let Err(why) = self.start_skills() {
+            self.skills_ended(false, &why);
+        }
+    }
+
+    fn start_skills(&mut self) -> Result<(), String> {
+        let mut service = self.keeper();
+        service.spec.argv = vec![self.boot.herm.clone(), "sync-skills".to_owned()];
+        let common = Common {
+            environment: &self.environment,
+            roots_path: self.boot.plan.roots_path.as_deref(),
+            open_files: self.open_files,
+        };
+        let mut launch = launch::of_service(&service, &common, &[])?;
+        give_stdout(&mut launch)?;
+        self.spawn_helper(launch, Helper::Skills).map(drop)
+    }
+
+    /// The skills are there, or the boot goes on without them.
+    pub(crate) fn skills_ended(&mut self, done: bool, why: &str) {
+        let start = self.boot.skills_began.take().unwrap_or(self.boot.began);
+        if self.boot.over || self.shutdown.is_some() {
+            return;
+        }
+        self.boot
+            .step("skills", start, (!done).then(|| why.to_owned()));
+        if !done {
+            self.output
+                .warn(&format!("not all of the agent's skills were synced: {why}"));
+        }
+        self.finish_boot();
+    }
+
+    /// Starts what the plan says: the log daemon, the keeper, the main program.
+    fn finish_boot(&mut self) {
         let start = self.clock().now;
         self.start_logd();
         self.boot.step("log daemon", start, None);

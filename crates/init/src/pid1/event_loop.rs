@@ -139,6 +139,7 @@ impl Supervisor {
         let done = failure.is_none() && exit == herm_sys::reap::Exit::Code(0);
         match helper {
             Helper::Setup => self.setup_ended(exit, &why),
+            Helper::Skills => self.skills_ended(done, &why),
             Helper::Logd => self.logd_ended(&why),
             Helper::Probe => self.probe_ended(pid, done),
             Helper::Cookies => self.cookies_ended(),

@@ -46,6 +46,8 @@ pub(crate) struct Run {
 pub(crate) enum Helper {
     /// The one-shot setup.
     Setup,
+    /// Brings the agent's skills into the home.
+    Skills,
     /// The log daemon.
     Logd,
     /// A readiness or health probe.

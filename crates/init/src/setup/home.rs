@@ -121,7 +121,8 @@ pub(super) fn prepare(
     };
     let installed = Installed::open(environment, reporter);
     let mut outcome = Outcome {
-        has_skills: installed.has_skills(),
+        has_skills: installed.has_skills()
+            || environment.get_nonempty("HERMES_BUNDLED_SKILLS").is_some(),
         ..Outcome::default()
     };
     let mut steps = HomeSteps {
