@@ -192,6 +192,7 @@ impl Supervisor {
         ));
         self.report_features();
         self.record_environment();
+        self.open_scan_dir();
         self.boot.setup_began = Some(self.clock().now);
         if let Err(why) = self.start_setup() {
             self.output.error(&format!("cannot start setup: {why}"));
@@ -409,6 +410,9 @@ impl Supervisor {
             let service = self.keeper();
             self.start_own(service, "keeper", start);
         }
+        let start = self.clock().now;
+        self.begin_to_scan();
+        self.boot.step("scan", start, None);
         if let Some(main) = self.boot.plan.main.clone() {
             let start = self.clock().now;
             let service = main_service(main);
@@ -536,7 +540,7 @@ fn main_service(main: MainProgram) -> Service {
     own_service(spec, main.ids.unwrap_or_else(identity::own))
 }
 
-fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec {
+pub(crate) fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec {
     ServiceSpec {
         name: name.to_owned(),
         kind,
@@ -568,6 +572,7 @@ fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
         annotation: Annotation::default(),
         order: None,
         recorded: 0,
+        scanned: None,
         survivors: Vec::new(),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::services::Service;
 use herm_engine::{
-    Burst, Exit, Health, HealthStatus, Next, Probe as Rhythm, Readiness, RestartPolicy, RunEnd,
-    Spec, StateName, Status, StopPolicy, Time, Want,
+    Burst, Exit, FinishPolicy, Health, HealthStatus, Next, Probe as Rhythm, Readiness,
+    RestartPolicy, RunEnd, Spec, StateName, Status, StopPolicy, Time, Want,
 };
 use herm_sys::signals::Signal;
 use herm_wire::time::rfc3339;
@@ -89,6 +90,23 @@ pub(crate) fn engine_spec(spec: &ServiceSpec) -> Result<Spec, String> {
         grace: millis(spec.stop.grace_ms, default.grace),
     };
     Ok(engine)
+}
+
+/// The engine's part of a service, in whichever format it came.
+pub(crate) fn spec_of_service(service: &Service) -> Result<Spec, String> {
+    let mut spec = engine_spec(&service.spec)?;
+    let Some(scanned) = service.scanned.as_ref().filter(|scanned| !scanned.native) else {
+        return Ok(spec);
+    };
+    spec.restart = RestartPolicy::s6();
+    spec.stop.grace = scanned.kill_ms.map_or(Duration::MAX, Duration::from_millis);
+    spec.finish = scanned.finish_ms.map(|millis| FinishPolicy {
+        timeout: match millis {
+            0 => Duration::MAX,
+            millis => Duration::from_millis(millis),
+        },
+    });
+    Ok(spec)
 }
 
 /// A signal by name or number.

@@ -14,6 +14,7 @@ use super::main_process;
 use super::notify;
 use super::reactor::{Interest, Source};
 use super::records::{PID_OFFSET, keep};
+use super::scandir::Script;
 use super::services::{RunRecord, Service};
 use super::supervisor::{Helper, Run, Supervisor};
 use crate::setup::Ids;
@@ -65,6 +66,7 @@ impl Supervisor {
             Action::Changed { id } => {
                 self.changed.insert(id);
                 self.record_status(id);
+                self.show(id);
             }
             Action::Overran { id, run: _ } => {
                 let name = self.name_of(id);
@@ -78,19 +80,22 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, id: ServiceId, run: RunId, role: Role) {
-        let launched = match role {
-            Role::Main => self.prepare(id, run).and_then(|(launch, prepared)| {
-                self.intend_run(id, run, &prepared);
-                let word = self
-                    .records
-                    .slot()
-                    .and_then(|slot| slot.pid_word(PID_OFFSET).ok());
-                let pid = self.spawner.spawn(launch, word.as_ref());
-                Ok((pid.map_err(|error| (error.to_string(), 0))?, prepared))
-            }),
-            // Only services in s6 format have finish scripts, and none are registered yet.
-            Role::Finish { .. } => Err(("run a finish script".to_owned(), 0)),
+        let prepared = match role {
+            Role::Main => self.prepare(id, run, &Script::Run),
+            // Only services in s6 format have finish scripts.
+            Role::Finish { exit, pid, of: _ } => {
+                self.prepare(id, run, &Script::Finish { exit, pid })
+            }
         };
+        let launched = prepared.and_then(|(launch, prepared)| {
+            self.intend_run(id, run, &prepared);
+            let word = self
+                .records
+                .slot()
+                .and_then(|slot| slot.pid_word(PID_OFFSET).ok());
+            let pid = self.spawner.spawn(launch, word.as_ref());
+            Ok((pid.map_err(|error| (error.to_string(), 0))?, prepared))
+        });
         match launched {
             Ok((pid, prepared)) => self.adopt_run(id, run, pid, prepared),
             Err((stage, errno)) => {
@@ -136,7 +141,25 @@ impl Supervisor {
         self.record_run(run.get());
     }
 
-    fn prepare(&mut self, id: ServiceId, run: RunId) -> Result<(Launch, Prepared), (String, i32)> {
+    fn prepare(
+        &mut self,
+        id: ServiceId,
+        run: RunId,
+        script: &Script,
+    ) -> Result<(Launch, Prepared), (String, i32)> {
+        let (mut launch, prepared) = self.prepare_program(id, run, script)?;
+        if self.is_scanned(id) {
+            self.aim_at_script(id, script, &mut launch)?;
+        }
+        Ok((launch, prepared))
+    }
+
+    fn prepare_program(
+        &mut self,
+        id: ServiceId,
+        run: RunId,
+        script: &Script,
+    ) -> Result<(Launch, Prepared), (String, i32)> {
         let service = self
             .services
             .get(id)
@@ -172,6 +195,7 @@ impl Supervisor {
         hand_over(&mut launch, second, 2);
         prepared.log = Some(read);
         match &service.spec.readiness {
+            _ if !matches!(script, Script::Run) => {}
             ReadinessSpec::Notify { fd } => {
                 let (read, write) =
                     service_pipe(&service.ids).map_err(kernel("make its notification pipe"))?;
@@ -279,6 +303,7 @@ impl Supervisor {
         failure: Option<LaunchFailure>,
     ) {
         let run_id = RunId::from_number(number);
+        self.refresh_before_end(number);
         let Some(run) = self.runs.get_mut(&number) else {
             return;
         };
@@ -306,6 +331,7 @@ impl Supervisor {
         self.close_notifications(number);
         self.record_run(number);
         self.note_main_exit(number, exit);
+        self.note_finish(number, exit);
         self.events.push_back(Event::Exited { run: run_id, exit });
     }
 

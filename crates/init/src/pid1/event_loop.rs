@@ -97,6 +97,8 @@ impl Supervisor {
             Source::Plan => self.plan_readable(),
             Source::Cookies => self.cookies_readable(),
             Source::Cgroups => self.group_emptied(),
+            Source::ScanControl => self.scanner_ordered(),
+            Source::ServiceControl(slot) => self.service_ordered(slot),
         }
     }
 

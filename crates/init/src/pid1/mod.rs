@@ -26,6 +26,7 @@ mod reactor;
 mod records;
 pub(crate) mod reexec;
 mod resume;
+mod scandir;
 mod services;
 mod settings;
 mod shutdown;

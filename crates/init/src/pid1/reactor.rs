@@ -33,6 +33,10 @@ pub(crate) enum Source {
     Cookies,
     /// A control group is empty.
     Cgroups,
+    /// Orders to the scanner of the scan directory.
+    ScanControl,
+    /// Orders to a service, in the tongue of s6.
+    ServiceControl(u64),
 }
 
 const ID_BITS: u32 = 56;
@@ -51,6 +55,8 @@ impl Source {
             Self::Plan => (8, 0),
             Self::Cookies => (9, 0),
             Self::Cgroups => (10, 0),
+            Self::ScanControl => (11, 0),
+            Self::ServiceControl(slot) => (12, slot),
         };
         (kind << ID_BITS) | (id & ((1 << ID_BITS) - 1))
     }
@@ -69,6 +75,8 @@ impl Source {
             8 => Self::Plan,
             9 => Self::Cookies,
             10 => Self::Cgroups,
+            11 => Self::ScanControl,
+            12 => Self::ServiceControl(id),
             _ => return None,
         })
     }
@@ -210,6 +218,8 @@ mod tests {
             Source::Plan,
             Source::Cookies,
             Source::Cgroups,
+            Source::ScanControl,
+            Source::ServiceControl(5),
         ] {
             assert_eq!(Source::from_word(source.to_word()), Some(source));
         }

@@ -71,6 +71,8 @@ pub(crate) struct Globals {
     pub(crate) hold: Option<i32>,
     /// The memory of [`Records::slot`].
     pub(crate) slot: Option<i32>,
+    /// The scan directory.
+    pub(crate) scan_dir: Option<super::scandir::Record>,
     /// The exit code asked for in a shutdown.
     pub(crate) exit_code: Option<u8>,
 }
@@ -108,9 +110,9 @@ macro_rules! record_with_json {
 record_with_json! {
     Globals {
         instance, began, runtime_dir, cmd, listener, open_files, feed, booted, engine, logd, hold,
-        slot, exit_code; json plan, report; without
+        slot, scan_dir, exit_code; json plan, report; without
     }
-    Service { registrar, annotation, recorded; json spec, ids, order; without survivors }
+    Service { registrar, annotation, recorded, scanned; json spec, ids, order; without survivors }
     RunRecord {
         run, service, pid, uid, gid, log_fd, notify_fd, exited, end, executed, grouped; json log;
         without
@@ -335,6 +337,7 @@ impl Supervisor {
             logd: self.logs.daemon_fds(),
             hold: self.logs.hold_fd(),
             slot: self.records.slot().map(|slot| slot.as_fd().as_raw_fd()),
+            scan_dir: self.scan_dir.as_ref().map(|scan| scan.record()),
             exit_code: self
                 .shutdown
                 .as_ref()

@@ -18,7 +18,7 @@ use herm_wire::{Body, ErrorCode, Reply};
 
 use super::control::ops::failure;
 use super::control::server::ClientId;
-use super::convert::{Clock, engine_spec};
+use super::convert::{Clock, spec_of_service};
 use super::journal::Journal;
 use super::launch::hand_over;
 use super::records::{self, Restored};
@@ -205,7 +205,7 @@ pub(super) fn engine_of(restored: &Restored, now: Time) -> Result<Engine, String
     let mut services = Vec::new();
     for (_, service, state) in &restored.services {
         let record = Record::from_bytes(state).map_err(|error| error.to_string())?;
-        services.push((engine_spec(&service.spec)?, record));
+        services.push((spec_of_service(service)?, record));
     }
     Engine::restore(
         super::supervisor::engine_config(),

@@ -103,6 +103,7 @@ fn adopt(
         .map(|journal| journal.fd().as_raw_fd());
     arm_panics(journal_fd.unwrap_or(-1), panics.to_vec());
     supervisor.adopt_services(&restored);
+    supervisor.adopt_scan_dir(globals.scan_dir.as_ref());
     supervisor.adopt_runs(restored.runs, unrecorded);
     supervisor.adopt_logd(globals.logd, globals.hold);
     supervisor.resume_shutdown(globals.exit_code);

@@ -5,6 +5,7 @@ use herm_engine::{Exit, ServiceId, SortedMap, Status};
 use herm_wire::{LogSpec, Order, ServiceName, ServiceSpec, ServiceView, State};
 
 use super::convert::{Clock, fill_view};
+use super::scandir::Scanned;
 use crate::setup::Ids;
 
 /// What only the home tells about a gateway; the keeper's words.
@@ -42,6 +43,8 @@ pub(crate) struct Service {
     pub(crate) order: Option<Order>,
     /// The number of the last recorded order.
     pub(crate) recorded: u64,
+    /// What the scan directory shows of it, or has it from.
+    pub(crate) scanned: Option<Scanned>,
     /// Processes of an earlier run that live and could not be ended.
     pub(crate) survivors: Vec<u32>,
 }

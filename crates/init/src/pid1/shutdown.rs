@@ -73,6 +73,7 @@ impl Supervisor {
         });
         self.publish(EventBody::ShuttingDown);
         self.kill_setup();
+        self.close_pipes();
         let budget = self.settings.stop_budget;
         self.engine.shutdown(now, budget);
         self.drain();

@@ -23,6 +23,7 @@ use super::probes::Probes;
 use super::reactor::{Interest, Reactor, Source};
 use super::records::Records;
 use super::reexec::Reexec;
+use super::scandir::ScanDir;
 use super::services::{RunRecord, Services};
 use super::settings::{Options, Settings};
 use super::shutdown::Shutdown;
@@ -90,6 +91,8 @@ pub(crate) struct Supervisor {
     /// Where control groups can be made.
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) records: Records,
+    /// Services in s6 format, where there is a place for them.
+    pub(crate) scan_dir: Option<Box<ScanDir>>,
     pub(crate) boot: Boot,
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) reexec: Reexec,
@@ -177,6 +180,7 @@ impl Supervisor {
             sight: Sight::default(),
             cgroups,
             records,
+            scan_dir: None,
             boot,
             shutdown: None,
             reexec: Reexec::default(),

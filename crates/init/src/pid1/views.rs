@@ -164,6 +164,7 @@ impl Supervisor {
         };
         let name = service.name().to_owned();
         self.changed.remove(&id);
+        self.unshow(id, &service);
         self.record_removal(id);
         self.publish(EventBody::Removed { name: name.clone() });
         self.look_at_waiters(&name);

@@ -188,6 +188,12 @@ impl AsFd for Dir {
     }
 }
 
+impl From<Dir> for OwnedFd {
+    fn from(dir: Dir) -> Self {
+        dir.fd
+    }
+}
+
 impl From<OwnedFd> for Dir {
     /// A descriptor of an open directory.
     fn from(fd: OwnedFd) -> Self {

@@ -6,7 +6,7 @@ use herm_wire::{Body, Desired, ErrorBody, ErrorCode, Kind, Probe, ReadinessSpec,
 use super::authority::{Asks, Peer, Target};
 use super::ops::failure;
 use super::server::connections_max;
-use crate::pid1::convert::engine_spec;
+use crate::pid1::convert::spec_of_service;
 use crate::pid1::identity;
 use crate::pid1::logs::LOGD;
 use crate::pid1::services::{Annotation, Registrar, Service, checked_name};
@@ -74,6 +74,7 @@ impl Supervisor {
             annotation: Annotation::default(),
             order: None,
             recorded: 0,
+            scanned: None,
             survivors: Vec::new(),
         };
         self.supervise(service)
@@ -81,7 +82,7 @@ impl Supervisor {
 
     /// Registers a service whose right to exist is settled: herm's own, or a peer's after checks.
     pub(crate) fn supervise(&mut self, mut service: Service) -> Result<Body, ErrorBody> {
-        let spec = engine_spec(&service.spec).map_err(|why| failure(ErrorCode::BadConfig, why))?;
+        let spec = spec_of_service(&service).map_err(|why| failure(ErrorCode::BadConfig, why))?;
         let want = match (
             &service.spec.disabled,
             service.spec.initial,
@@ -103,6 +104,11 @@ impl Supervisor {
                     service.annotation = std::mem::take(&mut old.annotation);
                     service.order = old.order.take();
                     service.recorded = old.recorded;
+                    service.scanned = old.scanned.take();
+                    if let Some(scanned) = &mut service.scanned {
+                        // What was found in the scan directory is only shown there from now on.
+                        scanned.native = true;
+                    }
                 }
                 id
             }
@@ -112,8 +118,10 @@ impl Supervisor {
                 .map_err(|error| not_registered(&error))?,
         };
         self.services.insert(id, service);
+        self.take_slot(id);
         // The record comes before the effect: the spawn is still in the engine's queue.
         self.record_service(id);
+        self.show_native(id);
         self.changed.insert(id);
         self.drain();
         let view = self.view(id).ok_or_else(|| {
@@ -164,7 +172,7 @@ impl Supervisor {
         }
     }
 
-    fn check_capacity(&self) -> Result<(), ErrorBody> {
+    pub(crate) fn check_capacity(&self) -> Result<(), ErrorBody> {
         let capacity = Self::capacity();
         if (self.services.len() as u64) < capacity {
             return Ok(());

@@ -137,18 +137,22 @@ impl Supervisor {
         }
         let name = self.name_of(id);
         self.waiters.supersede(&name, goal);
-        let service = self.services.get_mut(id)?;
-        if service.spec.kind != Kind::Gateway {
+        if self.services.get(id)?.spec.kind != Kind::Gateway {
             return None;
         }
         let want = match verb {
             Verb::Start | Verb::Restart => Desired::Up,
             Verb::Stop | Verb::Once => Desired::Down,
         };
+        self.record_order(id, want, peer.uid)
+    }
+
+    /// An order of want is told to all, and the keeper writes it down; its number.
+    pub(crate) fn record_order(&mut self, id: ServiceId, want: Desired, uid: u32) -> Option<u64> {
         let clock = crate::pid1::convert::Clock::read();
-        let order = self
-            .feed
-            .order(&name, want, peer.uid, clock.text(clock.now));
+        let service = self.services.get_mut(id)?;
+        let name = service.name().to_owned();
+        let order = self.feed.order(&name, want, uid, clock.text(clock.now));
         service.order = Some(order.clone());
         let seq = order.seq;
         self.record_service(id);

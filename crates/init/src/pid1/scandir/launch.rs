@@ -1,0 +1,173 @@
+//! Starting `run` and `finish`.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use herm_engine::{Exit, ServiceId};
+use herm_sys::spawn::{Launch, Program};
+
+use super::entry::Refusal;
+use crate::pid1::launch::hand_over;
+use crate::pid1::supervisor::Supervisor;
+
+/// A script finds itself under the first of these numbers that is free.
+const SCRIPT_AT: std::ops::Range<i32> = 100..110;
+
+/// A script, and what it is told.
+pub(crate) enum Script {
+    /// The service.
+    Run,
+    /// What comes after it.
+    Finish {
+        /// How `run` ended.
+        exit: Exit,
+        /// Its process, and group.
+        pid: u32,
+    },
+}
+
+/// A step that failed, and the kernel's reason.
+type Failed = (String, i32);
+
+impl Supervisor {
+    /// Whether a service is started from a service directory.
+    pub(crate) fn is_scanned(&self, id: ServiceId) -> bool {
+        let scanned = self.services.get(id).and_then(|s| s.scanned.as_ref());
+        scanned.is_some_and(|scanned| !scanned.native)
+    }
+
+    /// Turns the launch of a service into that of its script, opened and checked now.
+    pub(crate) fn aim_at_script(
+        &mut self,
+        id: ServiceId,
+        script: &Script,
+        launch: &mut Launch,
+    ) -> Result<(), Failed> {
+        if matches!(script, Script::Run) {
+            self.refresh(id);
+        }
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |refusal: Refusal| match refusal {
+                Refusal::Io(error) => (what, error.raw_os_error().unwrap_or(0)),
+                refusal => (format!("{what}: {refusal}"), 0),
+            }
+        };
+        let entry = self
+            .entry_of(id)
+            .ok_or_else(|| ("find its service directory".to_owned(), 2))?;
+        let service = self
+            .services
+            .get(id)
+            .ok_or_else(|| ("find the service".to_owned(), 0))?;
+        let (name, open) = match script {
+            Script::Run => ("run", "open run"),
+            Script::Finish { .. } => ("finish", "open finish"),
+        };
+        let owner = service.ids.uid;
+        let now = entry
+            .owner(Self::uid())
+            .map_err(failed("trust its directory"))?;
+        if now != owner {
+            let text = format!("run as user {owner} what is user {now}'s by now; scan again");
+            return Err((text, 0));
+        }
+        let file = entry.script(name, owner).map_err(failed(open))?;
+        let slot = service
+            .scanned
+            .as_ref()
+            .map(|scanned| scanned.slot.clone())
+            .unwrap_or_default();
+        launch.argv = words(script, &slot);
+        launch.cwd = None;
+        launch.cwd_at = Some(entry.dir.into());
+        let taken = |number: i32| launch.fds.iter().any(|fd| fd.target == number);
+        let script_at = SCRIPT_AT.into_iter().find(|number| !taken(*number));
+        launch.program = Program::Descriptor { file, script_at };
+        self.connect(id, launch)
+    }
+
+    /// Puts the pipe between a service and its logger in place.
+    fn connect(&self, id: ServiceId, launch: &mut Launch) -> Result<(), Failed> {
+        let Some(scan) = &self.scan_dir else {
+            return Ok(());
+        };
+        let Some(scanned) = self.services.get(id).and_then(|s| s.scanned.as_ref()) else {
+            return Ok(());
+        };
+        let pair = match scanned.slot.strip_suffix("/log") {
+            Some(logged) => self.services.id_of(logged),
+            None => Some(id),
+        };
+        let pipe = pair.and_then(|pair| scan.slots.get(&pair)?.pipe.as_ref());
+        let Some((read, write)) = pipe else {
+            return Ok(());
+        };
+        let copy = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|error| {
+                let errno = error.raw_os_error().unwrap_or(0);
+                ("duplicate the pipe of its log".to_owned(), errno)
+            })
+        };
+        if scanned.is_logger() {
+            hand_over(launch, copy(read)?, 0);
+        } else {
+            launch.fds.retain(|fd| fd.target != 1);
+            hand_over(launch, copy(write)?, 1);
+        }
+        Ok(())
+    }
+}
+
+/// The words a script gets: its own name, and what s6 gives it.
+fn words(script: &Script, slot: &str) -> Vec<CString> {
+    let mut words = match script {
+        Script::Run => vec!["./run".to_owned()],
+        Script::Finish { exit, pid: _ } => {
+            let (code, signal) = match exit {
+                Exit::Code(code) => (u16::from(*code), 0),
+                Exit::Signal { signal, core: _ } => (256, *signal),
+            };
+            vec!["./finish".to_owned(), code.to_string(), signal.to_string()]
+        }
+    };
+    words.push(slot.to_owned());
+    if let Script::Finish { pid, .. } = script {
+        words.push(pid.to_string());
+    }
+    words
+        .into_iter()
+        .filter_map(|word| CString::new(word).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(script: &Script) -> String {
+        let words: Vec<_> = words(script, "a/log")
+            .into_iter()
+            .filter_map(|word| word.into_string().ok())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn finish_learns_how_run_ended_and_who_it_was() {
+        assert_eq!(text(&Script::Run), "./run a/log");
+        let exit = Exit::Code(7);
+        assert_eq!(
+            text(&Script::Finish { exit, pid: 12 }),
+            "./finish 7 0 a/log 12"
+        );
+        let exit = Exit::Signal {
+            signal: 15,
+            core: false,
+        };
+        assert_eq!(
+            text(&Script::Finish { exit, pid: 116 }),
+            "./finish 256 15 a/log 116"
+        );
+    }
+}

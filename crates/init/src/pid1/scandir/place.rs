@@ -1,0 +1,236 @@
+//! The files that tools of the s6 family look for, and where they are.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use herm_engine::{ServiceId, SortedMap};
+use herm_sys::fs_at::{Dir, file_type};
+use herm_sys::{Errno, record_lock};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+
+use super::{Record, ScanDir, Slot};
+use crate::pid1::records::inherit;
+use crate::setup::Ids;
+
+/// The directory of the files in PID 1's runtime directory.
+const STATE: &str = "scan";
+/// The lock that every service's is a link to.
+const LOCK: &str = ".lock";
+/// The scanner's own directory.
+const SCANNER: &str = ".s6-svscan";
+
+impl ScanDir {
+    /// Makes the scan directory, with nothing supervised in it yet.
+    pub(crate) fn create(path: PathBuf, runtime_dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(&path)?;
+        let dir = Dir::open_trusted(&path)?;
+        let runtime = Dir::open_trusted(runtime_dir)?;
+        // What a supervisor before this one left behind.
+        runtime.remove_tree(STATE)?;
+        runtime.make_dir(STATE, 0o755)?;
+        let state = runtime.open_dir(STATE)?;
+        rustix::fs::fchmod(&state, Mode::from_raw_mode(0o755))?;
+        let scanner = make_scanner(&dir)?;
+        let own = lock(&scanner, "lock")?;
+        let services = lock(&state, LOCK)?;
+        let control = make_fifo(&scanner, "control", None)?;
+        let made = Self {
+            state_path: runtime_dir.join(STATE),
+            path,
+            dir,
+            state,
+            control,
+            locks: [own, services],
+            slots: SortedMap::new(),
+            pending: None,
+            next_number: 0,
+        };
+        made.keep();
+        Ok(made)
+    }
+
+    /// Goes on with one that came through re-execution.
+    pub(crate) fn adopt(record: &Record, runtime_dir: &Path) -> Option<Self> {
+        let path = PathBuf::from(&record.path);
+        let adopted = Self {
+            dir: Dir::open_trusted(&path).ok()?,
+            state: Dir::open_trusted(&runtime_dir.join(STATE)).ok()?,
+            state_path: runtime_dir.join(STATE),
+            path,
+            control: inherit(Some(record.control))?,
+            locks: [
+                File::from(inherit(Some(record.locks.0))?),
+                File::from(inherit(Some(record.locks.1))?),
+            ],
+            slots: SortedMap::new(),
+            pending: None,
+            next_number: 0,
+        };
+        Some(adopted)
+    }
+
+    fn keep(&self) {
+        crate::pid1::records::keep(&self.control);
+        self.locks.iter().for_each(crate::pid1::records::keep);
+    }
+
+    /// Makes what belongs to the supervision of one service, and returns its control FIFO.
+    pub(super) fn make_state(&self, slot: &str, ids: &Ids) -> io::Result<OwnedFd> {
+        let mut dir = self.state.try_clone()?;
+        for part in slot.split('/') {
+            dir.make_dir(part, 0o755)?;
+            dir = dir.open_dir(part)?;
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755))?;
+        }
+        dir.make_dir("supervise", 0o700)?;
+        dir.make_dir("event", 0o700)?;
+        let supervise = dir.open_dir("supervise")?;
+        let event = dir.open_dir("event")?;
+        let (uid, gid) = (rustix::process::geteuid(), Gid::from_raw(ids.gid));
+        if uid.is_root() && ids.uid != 0 {
+            // Its user may look and wait; only root makes, removes and renames.
+            rustix::fs::fchown(&supervise, None, Some(gid))?;
+            rustix::fs::fchmod(&supervise, Mode::from_raw_mode(0o750))?;
+            rustix::fs::fchown(&event, None, Some(gid))?;
+        }
+        rustix::fs::fchmod(&event, Mode::from_raw_mode(0o3730))?;
+        supervise.remove("lock")?;
+        rustix::fs::linkat(&self.state, LOCK, &supervise, "lock", AtFlags::empty())?;
+        let user = (uid.is_root() && ids.uid != 0).then_some(ids);
+        make_fifo(&supervise, "control", user)
+    }
+
+    /// Shows them in the service directory, where something else of their name is put aside.
+    pub(super) fn link_state(&self, dir: &Dir, slot: &str) -> io::Result<()> {
+        for name in ["supervise", "event"] {
+            let target = self.state_of(slot).join(name);
+            if let Some(found) = dir.stat(name)? {
+                if file_type(&found) == FileType::Symlink
+                    && rustix::fs::readlinkat(dir, name, Vec::new())?.as_bytes()
+                        == target.as_os_str().as_encoded_bytes()
+                {
+                    continue;
+                }
+                put_aside(dir, name, self.next_number)?;
+            }
+            rustix::fs::symlinkat(&target, dir, name)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the links away again, and the files with them.
+    pub(super) fn remove_state(&self, dir: Option<&Dir>, slot: &str) {
+        for name in ["supervise", "event"] {
+            let target = self.state_of(slot).join(name);
+            let ours = dir.and_then(|dir| {
+                let link = rustix::fs::readlinkat(dir, name, Vec::new()).ok()?;
+                (link.as_bytes() == target.as_os_str().as_encoded_bytes()).then_some(dir)
+            });
+            // What can't be removed is swept at the next start.
+            let _ = ours.map(|dir| dir.remove(name));
+        }
+        let removed = match slot.rsplit_once('/') {
+            Some((parent, name)) => self
+                .state
+                .open_dir(parent)
+                .and_then(|parent| parent.remove_tree(name)),
+            None => self.state.remove_tree(slot),
+        };
+        let _ = removed;
+    }
+
+    /// A place for a new slot.
+    pub(super) fn add(&mut self, id: ServiceId, slot: Slot) {
+        self.slots.insert(id, slot);
+        self.next_number += 1;
+    }
+
+    /// The service has another user: so have its orders.
+    pub(super) fn own_control(&self, id: ServiceId, ids: &Ids) -> io::Result<()> {
+        if let Some(slot) = self.slots.get(&id)
+            && rustix::process::geteuid().is_root()
+        {
+            give(&slot.control, ids)?;
+        }
+        Ok(())
+    }
+
+    /// Whether orders in `.s6-svscan/control` are root's alone: nobody else can write it.
+    pub(super) fn is_roots(&self) -> bool {
+        rustix::fs::fstat(&self.control).is_ok_and(|stat| {
+            stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0
+        })
+    }
+
+    /// Lets the home's user publish services, and have them looked for.
+    pub(crate) fn open_to(&self, ids: &Ids) -> io::Result<()> {
+        give(&self.dir, ids)?;
+        give(&self.control, ids)
+    }
+}
+
+fn make_scanner(scan: &Dir) -> io::Result<Dir> {
+    let is_ours = scan.stat(SCANNER)?.is_some_and(|found| {
+        file_type(&found) == FileType::Directory
+            && found.st_uid == rustix::process::geteuid().as_raw()
+    });
+    if !is_ours {
+        scan.remove_tree(SCANNER)?;
+    }
+    scan.make_dir(SCANNER, 0o700)?;
+    let scanner = scan.open_dir(SCANNER)?;
+    // Searchable: who may write the FIFO in it is the FIFO's to say.
+    rustix::fs::fchmod(&scanner, Mode::from_raw_mode(0o711))?;
+    Ok(scanner)
+}
+
+/// A file that is locked for as long as PID 1 lives.
+fn lock(dir: &Dir, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
+    if record_lock::try_hold(&fd)? {
+        Ok(File::from(fd))
+    } else {
+        Err(io::Error::other("another supervisor has it"))
+    }
+}
+
+/// A FIFO of whose two ends PID 1 holds both, so that it never ends.
+fn make_fifo(dir: &Dir, name: &str, user: Option<&Ids>) -> io::Result<OwnedFd> {
+    dir.remove(name)?;
+    rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fifo = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    if let Some(ids) = user {
+        give(&fifo, ids)?;
+    }
+    Ok(fifo)
+}
+
+fn give(what: impl AsFd, ids: &Ids) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    Ok(rustix::fs::fchown(what, Some(uid), Some(gid))?)
+}
+
+/// Renames what has a name that is needed: to remove a tree of somebody else's making can take
+/// for ever.
+fn put_aside(dir: &Dir, name: &str, number: u64) -> io::Result<()> {
+    if dir.remove(name).is_ok() {
+        return Ok(());
+    }
+    match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(_) => {}
+    }
+    let mut random = [0; 4];
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+    let unique = u32::from_ne_bytes(random);
+    dir.rename(name, format!(".{name}.{number}.{unique:x}"))
+}
+
+/// The number of a descriptor, for the record.
+pub(super) fn number_of(fd: &OwnedFd) -> i32 {
+    fd.as_raw_fd()
+}
