@@ -14,6 +14,7 @@ pub mod messages;
 pub mod names;
 pub mod processes;
 pub mod records;
+pub mod s6;
 pub mod state;
 
 // `frame`, which `lines` includes as it stands, looks for its sibling crate's module here.
@@ -49,7 +50,7 @@ const fn on_disk(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All of them, by name.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 30] = [
     pure("account_edit", accounts::edit),
     pure("account_files", accounts::files),
     pure("agent_state", state::agent_state),
@@ -61,6 +62,8 @@ pub const TARGETS: [Target; 27] = [
     pure("dotenv", configuration::dotenv),
     pure("engine_record", records::engine),
     on_disk("environment", boot::environment),
+    pure("execline_script", s6::execline_script),
+    pure("glob_pattern", s6::glob_pattern),
     pure("intent", state::intent),
     pure("log_lines", lines::framing),
     pure("log_messages", messages::log),
@@ -69,6 +72,7 @@ pub const TARGETS: [Target; 27] = [
     pure("names", names::check),
     pure("needs", configuration::needs),
     pure("proc_stat", processes::stat),
+    pure("rc_sources", s6::rc_sources),
     pure("settings", configuration::settings),
     pure("setup_plan", messages::setup_plan),
     pure("signal", processes::signal),

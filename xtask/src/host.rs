@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("strace", "strace"),
     ("curl", "curl"),
+    ("execlineb", "execline"),
 ];
 
 /// How long a Docker engine may take to answer after its start; it only guards against a hang.

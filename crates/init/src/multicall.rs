@@ -35,7 +35,7 @@ pub fn multicall(argv0: &str, args: &[OsString]) -> Option<u8> {
         "herm-setup" => setup::main(args),
         logproto::ARGV0 => logd::main(&text),
         cookies::ARGV0 => cookies::main(&text),
-        _ => return crate::applets::find(name).map(|applet| applet(args)),
+        _ => return crate::applets::run(name, args),
     })
 }
 

@@ -147,7 +147,8 @@ fn checked(result: i32) -> Result<(), Errno> {
     }
 }
 
-fn set_all_groups(groups: &[u32]) -> Result<(), Errno> {
+/// Sets the supplementary groups of this whole process.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: reads `groups.len()` ids.
     checked(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })
 }
@@ -168,7 +169,7 @@ pub fn become_identity(identity: &Identity) -> Result<(), Errno> {
     if ours.uids == [identity.uid; 3] && ours.gids == [identity.gid; 3] {
         return Ok(());
     }
-    set_all_groups(&identity.groups)?;
+    set_groups(&identity.groups)?;
     set_all_gids(identity.gid)?;
     set_all_uids(identity.uid)
 }
@@ -198,7 +199,7 @@ fn change_to_logd(own: &Identity, files_of: FileOwner) -> Result<(), Errno> {
     }
     drop_bounds();
     set_keep_capabilities(true)?;
-    set_all_groups(&own.groups)?;
+    set_groups(&own.groups)?;
     set_all_gids(own.gid)?;
     set_all_uids(own.uid)?;
     // The change of user emptied the effective set and kept the permitted one.

@@ -15,9 +15,11 @@ compile_error!(
 pub mod capabilities;
 pub mod cgroup;
 pub mod credentials;
+pub mod descriptors;
 pub mod exec;
 pub mod fdpass;
 pub mod fs_at;
+pub mod local_time;
 pub mod memfd;
 pub mod pidfd;
 pub mod poll;

@@ -28,6 +28,12 @@ pub(crate) fn refused(command: &str, what: &dyn Display, error: &dyn Display) ->
     fatal(command, &format_args!("unable to {what}: {error}"), SYSTEM)
 }
 
+/// Prints a warning.
+#[expect(clippy::print_stderr, reason = "a command, not PID 1's loop")]
+pub(crate) fn warning(command: &str, text: &dyn Display) {
+    eprintln!("{command}: warning: {text}");
+}
+
 /// Prints a line that was asked for; the exit code.
 pub(crate) fn say(line: &str) -> u8 {
     match writeln!(std::io::stdout(), "{line}") {

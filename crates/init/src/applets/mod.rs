@@ -5,11 +5,18 @@
 
 use std::ffi::OsString;
 
+mod call;
 pub(crate) mod complain;
+mod environment;
+mod execline;
+mod glob;
+mod identity;
+mod notifyoncheck;
 pub(crate) mod options;
 mod service;
 mod svok;
 mod svstat;
+mod tai64n;
 
 /// A command: from its arguments to its exit code.
 type Applet = fn(&[OsString]) -> u8;
@@ -22,3 +29,32 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
         _ => return None,
     })
 }
+
+/// Does what the command of this name does, and returns its exit code; `None` if it is none of
+/// the family's.
+pub(crate) fn run(name: &str, args: &[OsString]) -> Option<u8> {
+    match find(name) {
+        Some(applet) => Some(applet(args)),
+        None => TABLES.iter().find_map(|rows| call::run(rows, name, args)),
+    }
+}
+
+/// Whether a command has this name.
+fn is_known(name: &str) -> bool {
+    let mut rows = TABLES.iter().flat_map(|rows| rows.iter());
+    find(name).is_some() || rows.any(|(usage, _)| usage.split(' ').next() == Some(name))
+}
+
+/// The commands that execute the rest of their line.
+const TABLES: &[&[call::Row]] = &[
+    environment::ROWS,
+    identity::ROWS,
+    notifyoncheck::ROWS,
+    tai64n::ROWS,
+    execline::conditions::ROWS,
+    execline::descriptors::ROWS,
+    execline::loops::ROWS,
+    execline::process::ROWS,
+    execline::script::ROWS,
+    execline::variables::ROWS,
+];

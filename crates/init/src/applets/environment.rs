@@ -1,0 +1,200 @@
+//! `s6-envdir`, `with-contenv`, `printcontenv`: variables from files.
+
+use std::ffi::OsStr;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use herm_sys::Errno;
+
+use super::call::{Call, Environment, Outcome, Row, describe};
+use super::complain::{SYSTEM, USAGE};
+
+pub(super) const ROWS: &[Row] = &[
+    (
+        "s6-envdir [ -I | -i ] [ -n ] [ -f ] [ -L ] [ -c nullchar ] dir prog...",
+        envdir,
+    ),
+    ("with-contenv prog...", with_contenv),
+    ("printcontenv variable", printcontenv),
+];
+
+/// The container's environment, one file per variable.
+const CONTAINER_ENVIRONMENT: &str = "/run/s6/container_environment";
+/// How much of a file is read unless told otherwise.
+const VALUE_BYTES: u64 = 4095;
+/// More than any environment may have.
+const LONG_VALUE_BYTES: u64 = 1 << 26;
+
+/// How a file becomes a value.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// The file as a whole, not its first line.
+    whole: bool,
+    /// Blanks at the end, or the last newline of a whole file, stay.
+    keep_end: bool,
+    long: bool,
+    /// What a null character becomes.
+    null: u8,
+}
+
+impl Reading {
+    fn value(self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if !self.whole {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            bytes.truncate(end.unwrap_or(bytes.len()));
+        }
+        if !self.keep_end && self.whole {
+            if bytes.last() == Some(&b'\n') {
+                bytes.pop();
+            }
+        } else if !self.keep_end {
+            let is_end = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r');
+            let length = bytes
+                .iter()
+                .rposition(is_end)
+                .map_or(0, |last| last.saturating_add(1));
+            bytes.truncate(length);
+        }
+        for byte in &mut bytes {
+            if *byte == 0 {
+                *byte = self.null;
+            }
+        }
+        bytes
+    }
+
+    /// Sets what the files of a directory say; an empty file unsets.
+    fn load(self, dir: &Path, env: &mut Environment) -> io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            if name.as_bytes().starts_with(b".") || name.as_bytes().contains(&b'=') {
+                continue;
+            }
+            let limit = if self.long {
+                LONG_VALUE_BYTES
+            } else {
+                VALUE_BYTES
+            };
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(dir.join(&name))?;
+            file.take(limit).read_to_end(&mut bytes)?;
+            if bytes.is_empty() {
+                env.unset(&name);
+            } else {
+                env.set(&name, OsStr::from_bytes(&self.value(bytes)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn envdir(call: &mut Call<'_>) -> Outcome {
+    let mut reading = Reading {
+        whole: false,
+        keep_end: false,
+        long: false,
+        null: b'\n',
+    };
+    let mut may_be_missing = false;
+    while let Some(letter) = call.option(b"IinfLc")? {
+        match letter {
+            b'I' => may_be_missing = true,
+            b'i' => may_be_missing = false,
+            b'n' => reading.keep_end = true,
+            b'f' => reading.whole = true,
+            b'L' => reading.long = true,
+            _ => reading.null = call.argument()?.as_bytes().first().copied().unwrap_or(0),
+        }
+    }
+    let dir = call.word()?;
+    if call.rest().is_empty() {
+        return Err(call.usage());
+    }
+    match reading.load(Path::new(dir), &mut call.env) {
+        Err(error) if may_be_missing && error.kind() == io::ErrorKind::NotFound => {}
+        loaded => loaded.map_err(|error| not_loaded(call, dir, &error))?,
+    }
+    call.exec_rest()
+}
+
+fn not_loaded(call: &Call<'_>, dir: &OsStr, error: &io::Error) -> u8 {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    let what = format_args!("envdir {}", dir.display());
+    call.refused(&what, &describe(errno))
+}
+
+/// Whether `S6_KEEP_ENV` says that every process has the environment already.
+fn is_kept(call: &Call<'_>) -> bool {
+    let kept = call.env.get("S6_KEEP_ENV").and_then(OsStr::to_str);
+    kept.and_then(|text| text.trim().parse::<i64>().ok())
+        .unwrap_or(0)
+        != 0
+}
+
+fn with_contenv(call: &mut Call<'_>) -> Outcome {
+    if call.rest().is_empty() {
+        return Err(call.usage());
+    }
+    if !is_kept(call) {
+        call.env.retain(&|name| name == b"PATH");
+        let reading = Reading {
+            whole: true,
+            keep_end: false,
+            long: true,
+            null: b'\n',
+        };
+        let loaded = reading.load(Path::new(CONTAINER_ENVIRONMENT), &mut call.env);
+        loaded.map_err(|error| not_loaded(call, CONTAINER_ENVIRONMENT.as_ref(), &error))?;
+    }
+    call.exec_rest()
+}
+
+fn printcontenv(call: &mut Call<'_>) -> Outcome {
+    let name = call.word()?;
+    let value = if is_kept(call) {
+        let value = call.env.get(name).ok_or(1)?;
+        value.as_bytes().to_vec()
+    } else {
+        if name.as_bytes().contains(&b'/') {
+            return Err(USAGE);
+        }
+        let path = Path::new(CONTAINER_ENVIRONMENT).join(name);
+        std::fs::read(path).map_err(|_| 2)?
+    };
+    let written = io::stdout().write_all(&[&value[..], b"\n"].concat());
+    written.map_err(|_| SYSTEM)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_becomes_the_value_that_s6_envdir_makes_of_it() {
+        let read = |options: &str, content: &str| {
+            let reading = Reading {
+                whole: options.contains('f'),
+                keep_end: options.contains('n'),
+                long: false,
+                null: b'\n',
+            };
+            String::from_utf8(reading.value(content.into())).unwrap()
+        };
+        for (content, plain, whole, exact) in [
+            ("v\n", "v", "v", "v\n"),
+            ("v", "v", "v", "v"),
+            ("a\nb\n", "a", "a\nb", "a\nb\n"),
+            ("v \n", "v", "v ", "v \n"),
+            ("\n", "", "", "\n"),
+            ("a\t \r\nb", "a", "a\t \r\nb", "a\t \r\nb"),
+            ("x\0y\n", "x\ny", "x\ny", "x\ny\n"),
+        ] {
+            assert_eq!(read("", content), plain, "{content:?}");
+            assert_eq!(read("f", content), whole, "{content:?}");
+            assert_eq!(read("fn", content), exact, "{content:?}");
+        }
+        assert_eq!(read("n", "v \nb"), "v ");
+    }
+}

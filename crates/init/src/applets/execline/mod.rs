@@ -1,0 +1,8 @@
+//! The programs of execline (<https://skarnet.org/software/execline/>).
+
+pub(super) mod conditions;
+pub(super) mod descriptors;
+pub(super) mod loops;
+pub(super) mod process;
+pub(super) mod script;
+pub(super) mod variables;
