@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("strace", "strace"),
     ("curl", "curl"),
+    ("s6-svscan", "s6"),
     ("execlineb", "execline"),
 ];
 

@@ -14,9 +14,15 @@ mod identity;
 mod notifyoncheck;
 pub(crate) mod options;
 mod service;
+mod svc;
+mod svlisten;
 mod svok;
+mod svperms;
+mod svscanctl;
 mod svstat;
+mod svwait;
 mod tai64n;
+mod wait;
 
 /// A command: from its arguments to its exit code.
 type Applet = fn(&[OsString]) -> u8;
@@ -24,8 +30,14 @@ type Applet = fn(&[OsString]) -> u8;
 /// The command of this name, if it is one of the family's.
 pub(crate) fn find(name: &str) -> Option<Applet> {
     Some(match name {
+        "s6-svc" => svc::main,
+        "s6-svlisten" => svlisten::main_of_many,
+        "s6-svlisten1" => svlisten::main_of_one,
         "s6-svok" => svok::main,
+        "s6-svperms" => svperms::main,
+        "s6-svscanctl" => svscanctl::main,
         "s6-svstat" => svstat::main,
+        "s6-svwait" => svwait::main,
         _ => return None,
     })
 }

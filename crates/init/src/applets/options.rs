@@ -58,6 +58,12 @@ impl<'a> Options<'a> {
         Ok(word)
     }
 
+    /// As [`Options::argument`], a decimal number.
+    pub(crate) fn number(&mut self) -> Result<u32, BadOption> {
+        let argument = self.argument()?.to_str();
+        argument.and_then(|text| text.parse().ok()).ok_or(BadOption)
+    }
+
     /// The words after the options.
     pub(crate) fn rest(&self) -> &'a [OsString] {
         self.words
