@@ -7,6 +7,7 @@ use herm_home::config::Config;
 use herm_home::dotenv::Dotenv;
 use herm_home::settings::{self, KEYS, Settings};
 use herm_home::{Home, ProfileName};
+use herm_init::herm_toml::{self, Kind};
 
 use crate::parts;
 
@@ -33,6 +34,55 @@ pub fn settings(data: &[u8]) {
         let loaded = settings::load(&Home::new(NOWHERE), Path::new(NOWHERE), environment);
         if let Ok(settings) = loaded {
             bounded(&settings);
+        }
+    }
+}
+
+/// Root's file as PID 1 reads it: whatever it understands is TOML and means the same there, key by key.
+pub fn init_settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // Any text may be refused, but not one that is followed and then misread.
+    let _ = herm_init::pid1::check_settings(text);
+    let mut found = Vec::new();
+    let read = herm_toml::read(text, &mut |name, value| {
+        found.push((name.to_owned(), value.clone()));
+        Ok(())
+    });
+    if read.is_err() {
+        return;
+    }
+    let table: toml::Table = toml::from_str(text).unwrap();
+    let mut expected = Vec::new();
+    leaves("", &table, &mut expected);
+    assert_eq!(found.len(), expected.len());
+    for (name, value) in &found {
+        let (_, theirs) = expected.iter().find(|(other, _)| other == name).unwrap();
+        let ours = value.text.as_str();
+        match theirs {
+            toml::Value::String(text) => assert_eq!((value.kind, ours), (Kind::Text, text.as_str())),
+            toml::Value::Integer(number) => {
+                assert_eq!((value.kind, ours.parse().ok()), (Kind::Number, Some(*number)));
+            }
+            toml::Value::Float(number) => {
+                assert_eq!((value.kind, ours.parse().ok()), (Kind::Number, Some(*number)));
+            }
+            toml::Value::Boolean(flag) => {
+                assert_eq!((value.kind, ours.parse().ok()), (Kind::Flag, Some(*flag)));
+            }
+            toml::Value::Array(_) => assert_eq!(value.kind, Kind::List),
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+}
+
+fn leaves(under: &str, table: &toml::Table, found: &mut Vec<(String, toml::Value)>) {
+    for (name, value) in table {
+        let name = format!("{under}{name}");
+        match value.as_table() {
+            Some(inner) => leaves(&format!("{name}."), inner, found),
+            None => found.push((name, value.clone())),
         }
     }
 }

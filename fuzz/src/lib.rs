@@ -50,7 +50,7 @@ const fn on_disk(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All of them, by name.
-pub const TARGETS: [Target; 30] = [
+pub const TARGETS: [Target; 31] = [
     pure("account_edit", accounts::edit),
     pure("account_files", accounts::files),
     pure("agent_state", state::agent_state),
@@ -64,6 +64,7 @@ pub const TARGETS: [Target; 30] = [
     on_disk("environment", boot::environment),
     pure("execline_script", s6::execline_script),
     pure("glob_pattern", s6::glob_pattern),
+    pure("init_settings", configuration::init_settings),
     pure("intent", state::intent),
     pure("log_lines", lines::framing),
     pure("log_messages", messages::log),

@@ -5,6 +5,7 @@
 
 mod applets;
 pub mod environment;
+pub mod herm_toml;
 pub mod logd;
 pub mod logproto;
 pub mod main_program;

@@ -1,5 +1,6 @@
 //! The real program, from outside.
 
 mod command_line;
+mod settings;
 mod support;
 mod up;

@@ -34,5 +34,5 @@ mod start;
 mod supervisor;
 mod views;
 
-pub use settings::Options;
+pub use settings::{Options, check_settings};
 pub(crate) use start::{go_on, main};

@@ -70,7 +70,8 @@ fn adopt(
     for (name, value) in &globals.plan.env {
         environment.add(name, value);
     }
-    let (settings, _) = Settings::read(&environment);
+    // It was understood at boot. What can't be followed by now must not end everything.
+    let (settings, ..) = Settings::read(&environment);
     let boot = Boot::resumed(
         Time::from_nanos(globals.began),
         globals.runtime_dir.clone().into(),

@@ -1,10 +1,15 @@
 //! What PID 1 is told by its environment and its command line.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use herm_sys::Errno;
+use herm_wire::{LogSpec, RestartSpec, ServiceSpec};
+
 use super::output::Level;
 use crate::environment::Environment;
+use crate::herm_toml::{self, Kind};
 use crate::logproto::Forward;
 
 /// Everything is stopped within this, under the 10 s after which Docker kills the container.
@@ -25,62 +30,302 @@ pub struct Options {
     pub cmd: Vec<String>,
 }
 
-/// Settings, each with its default.
-#[derive(Clone, Debug)]
+/// Root's settings; also `herm`'s, which reads it whole.
+const FILE: &str = "/etc/herm/herm.toml";
+
+/// The most that is read of it.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Settings, each with its default. See [`KEYS`] for what they mean.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// Budget of a shutdown (`HERM_STOP_TIMEOUT`, seconds).
+    /// Budget of a shutdown.
     pub(crate) stop_budget: Duration,
-    /// How much PID 1 says (`HERM_LOG`).
+    /// How much PID 1 says.
     pub(crate) level: Level,
-    /// How services' lines appear on stdout (`HERM_LOG_STDOUT`: `prefix`, `raw`, `json`, `none`).
+    /// How services' lines appear on stdout.
     pub(crate) forward: Forward,
     /// The home, where one is configured (`HERMES_HOME`).
     pub(crate) home: Option<PathBuf>,
+    /// For services that say nothing of their own.
+    restart: RestartSpec,
+    grace_ms: Option<u64>,
+    log: LogSpec,
 }
 
-impl Settings {
-    /// Reads the environment. What makes no sense is named and the default taken: a typo must not
-    /// keep a container from coming up.
-    pub(crate) fn read(environment: &Environment) -> (Self, Vec<String>) {
-        let mut warnings = Vec::new();
-        let mut setting = |name: &str, expected: &str, valid: bool| {
-            if !valid {
-                warnings.push(format!("{name} is not {expected}; its default is used"));
-            }
-        };
-        let budget = environment
-            .get_nonempty("HERM_STOP_TIMEOUT")
-            .map(parse_seconds);
-        setting(
-            "HERM_STOP_TIMEOUT",
-            "a number of seconds",
-            budget != Some(None),
-        );
-        let level = environment.get_nonempty("HERM_LOG").map(Level::parse);
-        setting(
-            "HERM_LOG",
-            "one of error, warn, info, debug",
-            level != Some(None),
-        );
-        let forward = environment
-            .get_nonempty("HERM_LOG_STDOUT")
-            .map(parse_forward);
-        setting(
-            "HERM_LOG_STDOUT",
-            "one of prefix, raw, json, none",
-            forward != Some(None),
-        );
-        let settings = Self {
-            stop_budget: budget.flatten().unwrap_or(STOP_BUDGET),
-            level: level.flatten().unwrap_or(Level::Info),
-            forward: forward.flatten().unwrap_or_default(),
-            home: environment.get_nonempty("HERMES_HOME").map(PathBuf::from),
-        };
-        (settings, warnings)
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stop_budget: STOP_BUDGET,
+            level: Level::Info,
+            forward: Forward::default(),
+            home: None,
+            restart: RestartSpec::default(),
+            grace_ms: None,
+            log: LogSpec::default(),
+        }
     }
 }
 
-/// A decimal number of seconds. Reading it as a float would take tables of 10 kB.
+/// A setting of PID 1's.
+struct Key {
+    /// Its dotted name in root's file.
+    name: &'static str,
+    /// Its variable, which goes before the file.
+    variable: &'static str,
+    /// How it is written in the file.
+    kind: Kind,
+    /// What it needs, for people.
+    needs: &'static str,
+    /// False for a value it can't have.
+    set: fn(&mut Settings, &str) -> bool,
+}
+
+impl Key {
+    const fn seconds(
+        name: &'static str,
+        variable: &'static str,
+        set: fn(&mut Settings, &str) -> bool,
+    ) -> Self {
+        let needs = "a number of seconds between 0 and 86400";
+        Self::number(name, variable, needs, set)
+    }
+
+    const fn number(
+        name: &'static str,
+        variable: &'static str,
+        needs: &'static str,
+        set: fn(&mut Settings, &str) -> bool,
+    ) -> Self {
+        Self {
+            name,
+            variable,
+            kind: Kind::Number,
+            needs,
+            set,
+        }
+    }
+}
+
+/// Takes over a value, if there is one.
+fn put<T>(place: &mut T, value: Option<T>) -> bool {
+    let is_there = value.is_some();
+    if let Some(value) = value {
+        *place = value;
+    }
+    is_there
+}
+
+/// What PID 1 can be told. What is also the keeper's (`herm_home::settings::KEYS`, which has what it
+/// means for gateways) means here the same for services that are registered without a word on it.
+const KEYS: [Key; 11] = [
+    Key {
+        name: "init.log",
+        variable: "HERM_LOG",
+        kind: Kind::Text,
+        needs: "one of error, warn, info, debug",
+        set: |settings, text| put(&mut settings.level, Level::parse(text)),
+    },
+    Key {
+        name: "init.log_stdout",
+        variable: "HERM_LOG_STDOUT",
+        kind: Kind::Text,
+        needs: "one of prefix, raw, json, none",
+        set: |settings, text| put(&mut settings.forward, parse_forward(text)),
+    },
+    Key::seconds(
+        "init.stop_timeout",
+        "HERM_STOP_TIMEOUT",
+        |settings, text| put(&mut settings.stop_budget, parse_seconds(text)),
+    ),
+    Key::number(
+        "log.max_age",
+        "HERM_LOG_MAX_AGE",
+        "a whole number, 0 or more",
+        |settings, text| put(&mut settings.log.max_age_s, text.parse().ok().map(Some)),
+    ),
+    Key::number(
+        "log.max_bytes",
+        "HERM_LOG_MAX_BYTES",
+        "at least 4096 bytes",
+        |settings, text| {
+            let bytes = text.parse().ok().filter(|bytes| *bytes >= 4096);
+            put(&mut settings.log.max_bytes, bytes.map(Some))
+        },
+    ),
+    Key::number(
+        "log.max_files",
+        "HERM_LOG_MAX_FILES",
+        "a number of at least 1",
+        |settings, text| put(&mut settings.log.max_files, parse_count(text).map(Some)),
+    ),
+    Key::number(
+        "restart.burst",
+        "HERM_RESTART_BURST",
+        "a number of at least 1",
+        |settings, text| put(&mut settings.restart.burst, parse_count(text).map(Some)),
+    ),
+    Key::seconds("restart.delay", "HERM_RESTART_DELAY", |settings, text| {
+        put(&mut settings.restart.delay_ms, parse_millis(text).map(Some))
+    }),
+    Key::seconds(
+        "restart.max_delay",
+        "HERM_RESTART_MAX_DELAY",
+        |settings, text| {
+            put(
+                &mut settings.restart.max_delay_ms,
+                parse_millis(text).map(Some),
+            )
+        },
+    ),
+    Key::seconds("restart.stable", "HERM_RESTART_STABLE", |settings, text| {
+        put(
+            &mut settings.restart.stable_ms,
+            parse_millis(text).map(Some),
+        )
+    }),
+    Key::seconds("stop.grace", "HERM_STOP_GRACE", |settings, text| {
+        put(&mut settings.grace_ms, parse_millis(text).map(Some))
+    }),
+];
+
+/// Keys of the same file that only the keeper and the command line know what to do with.
+const OTHERS: [&str; 2] = ["gateway.command", "role"];
+
+impl Settings {
+    /// Root's file, then the environment. A file that can't be understood is an error: it was written
+    /// by root to be followed. A variable that makes no sense is named and passed over: a typo must
+    /// not keep a container from coming up.
+    pub(crate) fn read(environment: &Environment) -> (Self, Vec<String>, Result<(), String>) {
+        let mut settings = Self::default();
+        let (mut warnings, mut result) = (Vec::new(), Ok(()));
+        match read_file(Path::new(FILE)) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                result = settings.apply_file(&text);
+                result = result.map_err(|why| format!("{FILE}: {why}"));
+            }
+            Err(why) => warnings.push(format!("{FILE}: {why}; it is passed over")),
+        }
+        settings.apply_variables(environment, &mut warnings);
+        (settings, warnings, result)
+    }
+
+    fn apply_file(&mut self, text: &str) -> Result<(), String> {
+        herm_toml::read(text, &mut |name, value| self.take(name, value))
+            .map_err(|error| error.to_string())
+    }
+
+    fn take(&mut self, name: &str, value: &herm_toml::Value) -> Result<(), String> {
+        if OTHERS.contains(&name) {
+            return Ok(());
+        }
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            return Err(match nearest(name) {
+                Some(near) => format!("there is no setting '{name}'; did you mean '{near}'?"),
+                None => format!("there is no setting '{name}'"),
+            });
+        };
+        let set = key.set;
+        if value.kind == key.kind && set(self, &value.text) {
+            Ok(())
+        } else {
+            Err(format!("'{name}' needs {}", key.needs))
+        }
+    }
+
+    fn apply_variables(&mut self, environment: &Environment, warnings: &mut Vec<String>) {
+        for key in &KEYS {
+            let Some(text) = environment.get_nonempty(key.variable) else {
+                continue;
+            };
+            let set = key.set;
+            if !set(self, text) {
+                let (name, needs) = (key.variable, key.needs);
+                warnings.push(format!("{name} is not {needs}; its default is used"));
+            }
+        }
+        self.home = environment.get_nonempty("HERMES_HOME").map(PathBuf::from);
+    }
+
+    /// Puts the defaults that were set into what a service's spec leaves open.
+    pub(crate) fn complete(&self, spec: &mut ServiceSpec) {
+        fn fill<T: Copy>(open: &mut Option<T>, default: Option<T>) {
+            *open = open.or(default);
+        }
+        let (restart, log) = (&mut spec.restart, &mut spec.log);
+        fill(&mut restart.stable_ms, self.restart.stable_ms);
+        fill(&mut restart.delay_ms, self.restart.delay_ms);
+        fill(&mut restart.max_delay_ms, self.restart.max_delay_ms);
+        fill(&mut restart.burst, self.restart.burst);
+        fill(&mut spec.stop.grace_ms, self.grace_ms);
+        fill(&mut log.max_bytes, self.log.max_bytes);
+        fill(&mut log.max_files, self.log.max_files);
+        fill(&mut log.max_age_s, self.log.max_age_s);
+    }
+}
+
+/// Whether a text is a file of settings that PID 1 would follow; else what it says. For `herm`, and for
+/// the test that both read one file alike.
+pub fn check_settings(text: &str) -> Result<(), String> {
+    Settings::default().apply_file(text)
+}
+
+/// The text of a file that is there. Whoever can write to it decides what PID 1 does, so it has to be
+/// root's (or ours), or mounted read-only. `/etc` is root's; a link there (as Kubernetes makes them) is
+/// followed.
+fn read_file(path: &Path) -> Result<Option<String>, String> {
+    use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags, fstat, fstatvfs, open};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let stat = fstat(&file).map_err(|error| error.to_string())?;
+    let own = rustix::process::geteuid().as_raw();
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err("it is no regular file".to_owned());
+    }
+    let is_fixed = || fstatvfs(&file).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let is_others = (stat.st_uid != 0 && stat.st_uid != own) || stat.st_mode & 0o022 != 0;
+    if is_others && !is_fixed() {
+        return Err("others than root can write to it; mount it read-only".to_owned());
+    }
+    let mut text = String::new();
+    let read = std::fs::File::from(file)
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text);
+    match read {
+        Ok(_) if text.len() as u64 > FILE_BYTES_MAX => Err("it is too long".to_owned()),
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The key most like a name that is none.
+fn nearest(name: &str) -> Option<&'static str> {
+    let names = KEYS.iter().map(|key| key.name).chain(OTHERS);
+    let shared = |other: &str| {
+        let letters = name
+            .bytes()
+            .filter(|letter| other.as_bytes().contains(letter));
+        let begin = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
+        letters.count() + begin.count()
+    };
+    let best = names.max_by_key(|other| shared(other))?;
+    (shared(best) > name.len()).then_some(best)
+}
+
+fn parse_count(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|count| *count > 0)
+}
+
+fn parse_millis(text: &str) -> Option<u64> {
+    u64::try_from(parse_seconds(text)?.as_millis()).ok()
+}
+
+/// A decimal number of seconds, up to a day. Reading it as a float would take tables of 10 kB.
 fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -95,7 +340,8 @@ fn parse_seconds(text: &str) -> Option<Duration> {
     let place_values = std::iter::successors(Some(100_000_000), |value| Some(value / 10));
     let digits = fraction.bytes().map(|digit| u32::from(digit - b'0'));
     let nanos = digits.zip(place_values).map(|(digit, value)| digit * value);
-    Some(Duration::new(seconds, nanos.sum()))
+    let time = Duration::new(seconds, nanos.sum());
+    (time <= Duration::from_secs(86_400)).then_some(time)
 }
 
 fn parse_forward(text: &str) -> Option<Forward> {
@@ -142,10 +388,9 @@ mod tests {
 
     #[test]
     fn a_typo_is_named_and_does_not_keep_the_container_down() {
-        let (settings, warnings) = Settings::read(&environment(&[
-            ("HERM_STOP_TIMEOUT", "soon"),
-            ("HERM_LOG", "debug"),
-        ]));
+        let (mut settings, mut warnings) = (Settings::default(), Vec::new());
+        let variables = environment(&[("HERM_STOP_TIMEOUT", "soon"), ("HERM_LOG", "debug")]);
+        settings.apply_variables(&variables, &mut warnings);
         assert_eq!(settings.stop_budget, STOP_BUDGET);
         assert_eq!(settings.level, Level::Debug);
         assert!(
@@ -153,6 +398,104 @@ mod tests {
             "{warnings:?}"
         );
         assert_eq!(warnings.len(), 1);
+    }
+
+    const EVERY_KEY: &str = "gateway.command = [\"g\"]\nrole = \"dashboard\"\n[init]\nlog = \"warn\"\n\
+                             log_stdout = \"json\"\nstop_timeout = 20\n[log]\nmax_age = 60\nmax_bytes = 5000\n\
+                             max_files = 2\n[restart]\nburst = 3\ndelay = 0.5\nmax_delay = 10\nstable = 30\n\
+                             [stop]\ngrace = 5\n";
+
+    #[test]
+    fn every_key_can_be_set_in_roots_file_and_variables_go_before() {
+        let mut settings = Settings::default();
+        settings.apply_file(EVERY_KEY).unwrap();
+        let mut expected = Settings {
+            stop_budget: Duration::from_secs(20),
+            level: Level::Warn,
+            forward: Forward::Json,
+            home: None,
+            restart: RestartSpec {
+                stable_ms: Some(30_000),
+                delay_ms: Some(500),
+                max_delay_ms: Some(10_000),
+                burst: Some(3),
+            },
+            grace_ms: Some(5000),
+            log: LogSpec {
+                dir: None,
+                max_bytes: Some(5000),
+                max_files: Some(2),
+                max_age_s: Some(60),
+            },
+        };
+        assert_eq!(settings, expected);
+        let mut warnings = Vec::new();
+        let variables = environment(&[("HERM_LOG", "debug"), ("HERM_RESTART_DELAY", "2")]);
+        settings.apply_variables(&variables, &mut warnings);
+        expected.level = Level::Debug;
+        expected.restart.delay_ms = Some(2000);
+        assert_eq!((settings, warnings.len()), (expected, 0));
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_followed_says_where_and_what() {
+        for (text, why) in [
+            (
+                "\n[init]\nstop_timeuot = 3\n",
+                "line 3: there is no setting 'init.stop_timeuot'; did you mean 'init.stop_timeout'?",
+            ),
+            ("zzz = 1", "line 1: there is no setting 'zzz'"),
+            (
+                "init.log = 1",
+                "line 1: 'init.log' needs one of error, warn, info, debug",
+            ),
+            (
+                "stop.grace = \"5\"",
+                "line 1: 'stop.grace' needs a number of seconds between 0 and 86400",
+            ),
+            (
+                "restart = {delay = 1}",
+                "line 1: here should be a text in quotes, a number, true, false, or a list of these",
+            ),
+        ] {
+            assert_eq!(check_settings(text).unwrap_err(), why);
+        }
+    }
+
+    #[test]
+    fn what_a_spec_says_goes_before_what_is_set_for_all() {
+        let mut settings = Settings::default();
+        settings.apply_file(EVERY_KEY).unwrap();
+        let mut spec: ServiceSpec = serde_json::from_str(
+            r#"{"name": "a", "kind": "service", "argv": ["x"], "initial": "up",
+                "restart": {"delay_ms": 7}, "stop": {}, "log": {"max_files": 9}}"#,
+        )
+        .unwrap();
+        settings.complete(&mut spec);
+        assert_eq!(
+            (spec.restart.delay_ms, spec.restart.burst),
+            (Some(7), Some(3))
+        );
+        assert_eq!(
+            (spec.log.max_files, spec.log.max_bytes),
+            (Some(9), Some(5000))
+        );
+        assert_eq!(spec.stop.grace_ms, Some(5000));
+    }
+
+    #[test]
+    fn only_a_regular_file_of_roots_or_ours_is_followed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("f"), dir.path().join("l"));
+        assert_eq!(read_file(&file), Ok(None));
+        std::fs::write(&file, "a = 1").unwrap();
+        symlink(&file, &link).unwrap();
+        assert_eq!(read_file(&file), Ok(Some("a = 1".to_owned())));
+        assert_eq!(read_file(&link), read_file(&file));
+        assert!(read_file(dir.path()).is_err());
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(read_file(&file).is_err());
     }
 
     #[test]

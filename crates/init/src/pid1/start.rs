@@ -22,10 +22,14 @@ const FAULT: u8 = 70;
 /// Supervises until everything is over; the exit code.
 pub(crate) fn main(options: Options) -> u8 {
     let environment = Environment::capture();
-    let (settings, warnings) = Settings::read(&environment);
+    let (settings, warnings, understood) = Settings::read(&environment);
     let mut output = Output::new(settings.level);
     for warning in &warnings {
         output.warn(warning);
+    }
+    if let Err(why) = understood {
+        output.error(&why);
+        return BAD_CONFIG;
     }
     match begin(options, settings, environment, &mut output) {
         Ok(mut supervisor) => {

@@ -25,7 +25,11 @@ const NOTIFY_FD_MAX: u32 = 1024;
 impl Supervisor {
     /// Supervises a new service, or gives an existing one another spec. When it returns an error
     /// nothing is left of the attempt.
-    pub(crate) fn register(&mut self, peer: &Peer, spec: ServiceSpec) -> Result<Body, ErrorBody> {
+    pub(crate) fn register(
+        &mut self,
+        peer: &Peer,
+        mut spec: ServiceSpec,
+    ) -> Result<Body, ErrorBody> {
         let bad = |why: String| failure(ErrorCode::BadConfig, why);
         let name = checked_name(&spec.name).map_err(bad)?;
         let named = spec
@@ -67,6 +71,7 @@ impl Supervisor {
             self.check_capacity()?;
         }
         let ids = Self::identity_of(peer, named);
+        self.settings.complete(&mut spec);
         let service = Service {
             spec,
             ids,
