@@ -16,6 +16,7 @@ mod keeper;
 mod launch;
 mod locate;
 mod output;
+mod top;
 mod watch;
 
 use std::env;

@@ -13,6 +13,7 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::commands::{Pattern, pattern};
 pub(crate) use gateway::{GatewayCommand, Lifecycle, RunArgs, Selected};
 pub(crate) use profile::{CreateArgs, DeleteArgs, ExportArgs, ImportArgs, ProfileCommand};
 pub(crate) use service::{AddArgs, ServiceCommand, ServiceVerb};
@@ -140,8 +141,11 @@ pub(crate) enum Command {
     /// Show everything at a glance, the verdict first
     #[command(after_help = examples(&["herm status", "herm status --json"], ""))]
     Status(Format),
+    /// Watch everything live, full screen, and start and stop services by key
+    #[command(after_help = examples(&["herm top", "docker exec -it -u hermes CONTAINER herm top"], ""))]
+    Top,
     /// Show the kept logs of services or profiles, interleaved by time
-    #[command(after_help = examples(&["herm logs writer", "herm logs -f -n 20 writer coder", "herm logs --since 10m writer"], ""))]
+    #[command(after_help = examples(&["herm logs writer", "herm logs -f -n 20 writer coder", "herm logs --since 10m --grep 'error|timeout' writer"], ""))]
     Logs(LogsArgs),
     /// Show what happens, as it happens
     #[command(after_help = examples(&["herm events -f", "herm events -f --json | jq .event"], ""))]
@@ -205,7 +209,7 @@ pub(crate) struct LogsArgs {
 }
 
 /// Which part of a log.
-#[derive(Debug, Args, Clone, Copy)]
+#[derive(Debug, Args, Clone)]
 pub(crate) struct LogView {
     /// Go on with new lines as they come
     #[arg(short, long)]
@@ -216,6 +220,9 @@ pub(crate) struct LogView {
     /// Only what is younger: a duration (90s, 10m, 2h, 1d) or a time (2026-11-20T20:30:00Z)
     #[arg(long, value_name = "T", value_parser = since)]
     pub(crate) since: Option<Since>,
+    /// Only lines with this regular expression; capitals matter if it has one
+    #[arg(short, long, value_name = "PATTERN", value_parser = pattern)]
+    pub(crate) grep: Option<Pattern>,
 }
 
 /// A point in time as a person names it.

@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, command: GatewayCommand) -> Outcome<ExitCod
         GatewayCommand::Status(args) => status(context, args),
         GatewayCommand::List(format) => list(context, format),
         GatewayCommand::Logs { view, format } => {
-            logs::run(context, &[], view, format).map(|()| ExitCode::Done)
+            logs::run(context, &[], &view, format).map(|()| ExitCode::Done)
         }
         GatewayCommand::Install => install(context),
         GatewayCommand::Uninstall => uninstall(),

@@ -4,6 +4,7 @@
 //! rotated out, so names sort by age. Every line begins with its time.
 
 mod follow;
+mod pick;
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -13,12 +14,14 @@ use herm_home::ProfileName;
 use herm_wire::{ExitCode, ServiceView};
 use serde::Serialize;
 
+pub(crate) use pick::{Pattern, pattern};
+
 use super::named_service;
 use crate::cli::{Format, LogView, Since};
 use crate::client::Client;
 use crate::context::{Context, no_supervisor, parse_name};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Out, Tone};
+use crate::output::{Out, Tone, level_of, safe};
 
 /// Lines shown where neither `-n` nor `--since` is given.
 const DEFAULT_LINES: usize = 100;
@@ -42,7 +45,7 @@ struct LogLine {
 }
 
 /// Prints logs.
-pub(super) fn run(context: &Context, names: &[String], view: LogView, format: Format) -> Outcome {
+pub(super) fn run(context: &Context, names: &[String], view: &LogView, format: Format) -> Outcome {
     let client = context.open()?;
     let names = if names.is_empty() {
         vec![context.profile()?.to_string()]
@@ -62,8 +65,9 @@ pub(super) fn follow_profile(context: &Context, profile: &ProfileName) -> Outcom
         follow: true,
         lines: Some(0),
         since: None,
+        grep: None,
     };
-    show(&[source], view, Format { json: false })
+    show(&[source], &view, Format { json: false })
 }
 
 /// The last lines of a log since a time, without their times; nothing where there is none.
@@ -87,7 +91,40 @@ pub(super) fn last_line(service: &ServiceView) -> Option<String> {
     last_lines(dir, 1, &since).pop()
 }
 
-fn show(sources: &[Source], view: LogView, format: Format) -> Outcome {
+/// The end of one log and what is added to it, for `herm top`.
+pub(crate) struct LogTail(follow::Follower);
+
+impl LogTail {
+    /// Lines that are given at the beginning.
+    const LINES: usize = 200;
+
+    /// The last lines that are there now, and what gives those that come.
+    pub(crate) fn begin(dir: &Path) -> Outcome<(Self, Vec<String>)> {
+        let source = Source {
+            name: String::new(),
+            dir: dir.to_owned(),
+        };
+        let follower = follow::Follower::new(std::slice::from_ref(&source))?;
+        let upto = follower.position(&source);
+        let lines = read::tail_upto(&source, Some(Self::LINES), None, upto)?;
+        Ok((Self(follower), texts(lines)))
+    }
+
+    /// Those that have come since.
+    pub(crate) fn new_lines(&mut self) -> Outcome<Vec<String>> {
+        self.0.take().map(texts)
+    }
+}
+
+fn texts(lines: Vec<LogLine>) -> Vec<String> {
+    let text = |line: LogLine| match line.at.get(11..19) {
+        Some(time) => format!("{time} {}", line.line),
+        None => line.line,
+    };
+    lines.into_iter().map(text).collect()
+}
+
+fn show(sources: &[Source], view: &LogView, format: Format) -> Outcome {
     let lines = view
         .lines
         .or_else(|| view.since.is_none().then_some(DEFAULT_LINES));
@@ -96,6 +133,7 @@ fn show(sources: &[Source], view: LogView, format: Format) -> Outcome {
         out: Out::stdout(),
         named: sources.len() > 1,
         json: format.json,
+        grep: view.grep.clone(),
     };
     // The followers look first, so that no line falls between what is shown and what follows.
     let follower = view
@@ -107,8 +145,11 @@ fn show(sources: &[Source], view: LogView, format: Format) -> Outcome {
         let upto = follower
             .as_ref()
             .and_then(|follower| follower.position(source));
-        shown.extend(read::tail_upto(source, lines, since.as_deref(), upto)?);
+        // Which lines are the last ones is known after those that don't match are gone.
+        let read = lines.filter(|_| view.grep.is_none());
+        shown.extend(read::tail_upto(source, read, since.as_deref(), upto)?);
     }
+    shown.retain(|line| printer.picks(line));
     shown.sort_by(|a, b| a.at.cmp(&b.at));
     let surplus = lines.map_or(0, |count| shown.len().saturating_sub(count));
     printer.print(shown.get(surplus..).unwrap_or_default())?;
@@ -134,11 +175,21 @@ struct Printer {
     out: Out,
     named: bool,
     json: bool,
+    grep: Option<Pattern>,
 }
 
 impl Printer {
+    fn picks(&self, line: &LogLine) -> bool {
+        self.grep
+            .as_ref()
+            .is_none_or(|grep| grep.matches(&line.line))
+    }
+
     fn print(&mut self, lines: &[LogLine]) -> Outcome {
         for line in lines {
+            if !self.picks(line) {
+                continue;
+            }
             if self.json {
                 self.out.json_line(line)?;
                 continue;
@@ -150,7 +201,12 @@ impl Printer {
                 String::new()
             };
             let space = if line.at.is_empty() { "" } else { " " };
-            self.out.line(format!("{at}{space}{name}{}", line.line))?;
+            let text = if self.out.has_colours() {
+                self.out.paint(&safe(&line.line), level_of(&line.line))
+            } else {
+                line.line.clone()
+            };
+            self.out.line(format!("{at}{space}{name}{text}"))?;
         }
         self.out.flush()
     }

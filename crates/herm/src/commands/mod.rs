@@ -16,6 +16,7 @@ mod up;
 mod verbs;
 
 pub(crate) use foreground::is_free;
+pub(crate) use logs::{LogTail, Pattern, pattern};
 pub(crate) use up::UP_VARIABLE;
 
 use herm_home::name::nearest;
@@ -26,6 +27,7 @@ use crate::client::{Client, unexpected};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::keeper;
+use crate::top;
 
 /// Carries out a command line.
 pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
@@ -35,7 +37,8 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Profile(command) => profile::run(&context, command).map(done),
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Status(format) => supervisor::status(&context, format),
-        Command::Logs(args) => logs::run(&context, &args.names, args.view, args.format).map(done),
+        Command::Top => top::run(&context).map(done),
+        Command::Logs(args) => logs::run(&context, &args.names, &args.view, args.format).map(done),
         Command::Events(args) => events::run(&context, &args).map(done),
         Command::Why(args) => supervisor::why(&context, &args).map(done),
         Command::Service(command) => service::run(&context, command),

@@ -1,5 +1,6 @@
 //! What commands print: text for people, JSON for programs, and colours only on a terminal.
 
+mod foreign;
 mod service;
 mod table;
 mod words;
@@ -9,9 +10,10 @@ use std::io::{self, IsTerminal as _, Write};
 use herm_wire::{State, verdict};
 use serde::Serialize;
 
-pub(crate) use service::{describe, explain, services_table, services_tree};
+pub(crate) use foreign::{level_of, plain, safe};
+pub(crate) use service::{describe, explain, services_table, services_tree, uptime};
 pub(crate) use table::Table;
-pub(crate) use words::cause;
+pub(crate) use words::{cause, coming};
 
 use crate::failure::Outcome;
 
@@ -85,6 +87,11 @@ impl Out {
     /// Text in a tone, where colours are seen.
     pub(crate) fn paint(&self, text: &str, tone: Tone) -> String {
         paint(text, tone, self.colours)
+    }
+
+    /// Whether a person at a terminal reads it, who sees colours.
+    pub(crate) fn has_colours(&self) -> bool {
+        self.colours
     }
 
     /// Hands everything to the reader. Streams call it after each event, everybody at the end:

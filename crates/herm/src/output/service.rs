@@ -240,7 +240,8 @@ fn span_since(at: &str, now: SystemTime) -> String {
         .map_or(text.clone(), str::to_owned)
 }
 
-fn uptime(service: &ServiceView) -> String {
+/// How long it has been up, or a dash.
+pub(crate) fn uptime(service: &ServiceView) -> String {
     if service.pid.is_none() {
         return "-".to_owned();
     }

@@ -59,15 +59,20 @@ impl Follower {
             .map(|tail| tail.offset)
     }
 
+    /// The lines that have come since the last call, in the order of their times; doesn't wait.
+    pub(super) fn take(&mut self) -> Outcome<Vec<LogLine>> {
+        let mut lines = Vec::new();
+        for tail in &mut self.tails {
+            lines.extend(tail.read_on()?);
+        }
+        lines.sort_by(|a, b| a.at.cmp(&b.at));
+        Ok(lines)
+    }
+
     /// Hands on new lines until printing fails or the process is interrupted.
     pub(super) fn run(mut self, mut print: impl FnMut(&[LogLine]) -> Outcome) -> Outcome {
         loop {
-            let mut lines = Vec::new();
-            for tail in &mut self.tails {
-                lines.extend(tail.read_on()?);
-            }
-            lines.sort_by(|a, b| a.at.cmp(&b.at));
-            print(&lines)?;
+            print(&self.take()?)?;
             for tail in &self.tails {
                 self.watch.follow_dir(&tail.source.dir)?;
             }
