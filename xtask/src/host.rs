@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
     ("strace", "strace"),
+    ("tmux", "tmux"),
     ("curl", "curl"),
     ("s6-svscan", "s6"),
     ("execlineb", "execline"),

@@ -32,6 +32,7 @@ mod home;
 mod http;
 mod image;
 mod leftovers;
+mod tmux;
 mod volume;
 mod wait;
 
@@ -41,6 +42,7 @@ pub use follow::Lines;
 pub use home::API_KEY;
 pub use http::Response;
 pub use image::Image;
+pub use tmux::Tmux;
 pub use volume::Volume;
 pub use wait::{HANG_GUARD, wait_until};
 

@@ -9,6 +9,7 @@ mod logs;
 mod privilege;
 mod restarts;
 mod supervision;
+mod top;
 
 use std::collections::BTreeSet;
 

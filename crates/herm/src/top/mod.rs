@@ -11,7 +11,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{io, thread};
 
 use herm_wire::EventBody;
@@ -109,6 +109,7 @@ struct Screen<'a> {
     sender: Sender<Message>,
     model: Model,
     log: Option<(PathBuf, LogTail)>,
+    drawn: Instant,
 }
 
 impl<'a> Screen<'a> {
@@ -118,12 +119,15 @@ impl<'a> Screen<'a> {
             sender,
             model: Model::default(),
             log: None,
+            drawn: Instant::now(),
         }
     }
 
     fn show(mut self, terminal: &mut DefaultTerminal, receiver: &Receiver<Message>) -> Outcome {
         loop {
             self.follow_log();
+            self.model.pass(self.drawn.elapsed());
+            self.drawn = Instant::now();
             terminal.draw(|frame| view::draw(frame, &self.model, SystemTime::now()))?;
             let mut next = receiver.recv_timeout(CLOCK);
             // Everything that has come is taken before the screen is drawn again.

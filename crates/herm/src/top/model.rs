@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use herm_wire::{EventBody, Kind, ServiceView, State};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -101,6 +102,17 @@ impl Model {
             EventBody::Notice { message } => self.notice = Some(message),
             EventBody::ShuttingDown => self.notice = Some("everything is being stopped".into()),
             _ => {}
+        }
+    }
+
+    /// Time passes: what runs has run for longer.
+    pub(super) fn pass(&mut self, span: Duration) {
+        for service in self
+            .services
+            .values_mut()
+            .filter(|service| service.pid.is_some())
+        {
+            service.uptime_s += span.as_secs_f64();
         }
     }
 
@@ -374,6 +386,13 @@ pub(super) mod tests {
         let mut model = Model::default();
         assert_eq!(press(&mut model, "jksrxGo/"), None);
         assert_eq!(press(&mut Model::default(), "s"), None);
+    }
+
+    #[test]
+    fn what_runs_grows_older_without_news() {
+        let mut model = model();
+        model.pass(Duration::from_secs(9));
+        assert!((model.selected().unwrap().uptime_s - 70.0).abs() < 1e-9);
     }
 
     #[test]

@@ -64,62 +64,101 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(vec![first, second]), area);
 }
 
+/// A column of the tree.
+struct Column {
+    title: &'static str,
+    width: Constraint,
+    /// Left out where the terminal is narrower.
+    from_width: u16,
+    cell: fn(&ServiceView, SystemTime) -> Span<'_>,
+}
+
+const COLUMNS: &[Column] = &[
+    column("STATE", Constraint::Length(9), 0, |service, _| {
+        Span::styled(word(service.state), style(tone_of(service.state)))
+    }),
+    column("UP", Constraint::Length(10), 50, |service, _| {
+        Span::raw(uptime(service))
+    }),
+    column("CPU %", Constraint::Length(5), 100, |service, _| {
+        Span::raw(
+            service
+                .cpu_percent
+                .map_or_else(dash, |share| format!("{share:.1}")),
+        )
+    }),
+    column("MEMORY", Constraint::Length(7), 100, |service, _| {
+        Span::raw(service.memory_bytes.map_or_else(dash, bytes))
+    }),
+    column("PORT", Constraint::Length(5), 60, |service, _| {
+        Span::raw(service.port.map_or_else(dash, |port| port.to_string()))
+    }),
+    column("RESTARTS", Constraint::Length(8), 90, |service, _| {
+        Span::raw(service.restarts.to_string())
+    }),
+    column(
+        "WHY AND WHAT NEXT",
+        Constraint::Min(10),
+        0,
+        |service, now| Span::styled(why(service, now), style(Tone::Dim)),
+    ),
+];
+
+const fn column(
+    title: &'static str,
+    width: Constraint,
+    from_width: u16,
+    cell: fn(&ServiceView, SystemTime) -> Span<'_>,
+) -> Column {
+    Column {
+        title,
+        width,
+        from_width,
+        cell,
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
 fn draw_tree(frame: &mut Frame<'_>, area: Rect, model: &Model, now: SystemTime) {
     let rows = model.rows();
-    let name_width = rows
+    let longest = rows
         .iter()
         .map(|row| row.name.chars().count())
         .max()
         .unwrap_or(4);
-    let widths = [
-        Constraint::Length(u16::try_from(name_width).unwrap_or(40).clamp(4, 40)),
-        Constraint::Length(9),
-        Constraint::Length(10),
-        Constraint::Length(5),
-        Constraint::Length(9),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Min(10),
-    ];
-    let head = [
-        "NAME",
-        "STATE",
-        "UP",
-        "CPU %",
-        "MEMORY",
-        "PORT",
-        "RESTARTS",
-        "WHY AND WHAT NEXT",
-    ];
-    let table = Table::new(rows.iter().map(|row| tree_row(row, now)), widths)
-        .header(Row::new(head).style(style(Tone::Dim)))
+    let name_width = Constraint::Length(u16::try_from(longest).unwrap_or(40).clamp(4, 40));
+    let shown = || {
+        COLUMNS
+            .iter()
+            .filter(|column| column.from_width <= area.width)
+    };
+    let widths = std::iter::once(name_width).chain(shown().map(|column| column.width));
+    let titles = std::iter::once("NAME").chain(shown().map(|column| column.title));
+    let row = |service| {
+        let cells = shown().map(move |column| (column.cell)(service, now));
+        Row::new(std::iter::once(name(service)).chain(cells))
+    };
+    let table = Table::new(rows.into_iter().map(row), widths)
+        .header(Row::new(titles).style(style(Tone::Dim)))
         .column_spacing(2)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(model.position());
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn tree_row(service: &ServiceView, now: SystemTime) -> Row<'_> {
-    let dash = || "-".to_owned();
-    let name_style = if service.kind == Kind::Helper {
-        style(Tone::Dim)
-    } else {
-        Style::new()
-    };
-    Row::new([
-        Span::styled(service.name.as_str(), name_style),
-        Span::styled(word(service.state), style(tone_of(service.state))),
-        Span::raw(uptime(service)),
-        Span::raw(
-            service
-                .cpu_percent
-                .map_or_else(dash, |share| format!("{share:.1}")),
-        ),
-        Span::raw(service.memory_bytes.map_or_else(dash, bytes)),
-        Span::raw(service.port.map_or_else(dash, |port| port.to_string())),
-        Span::raw(service.restarts.to_string()),
-        Span::styled(why(service, now), style(Tone::Dim)),
-    ])
+fn name(service: &ServiceView) -> Span<'_> {
+    let helper = service.kind == Kind::Helper;
+    Span::styled(
+        service.name.as_str(),
+        if helper {
+            style(Tone::Dim)
+        } else {
+            Style::new()
+        },
+    )
 }
 
 fn why(service: &ServiceView, now: SystemTime) -> String {
