@@ -95,6 +95,7 @@ const WAITING: &[&str] = &[
     // Look for a supervisor that is being replaced; a socket that is not there has no event.
     "crates/herm/src/client/mod.rs",
     "crates/herm/src/keeper/session.rs",
+    "crates/herm/src/top/mod.rs",
     // Waits for Docker's own start, which has no event for us.
     "xtask/src/host.rs",
 ];
