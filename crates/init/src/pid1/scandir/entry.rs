@@ -148,6 +148,15 @@ impl Entry {
         }
     }
 
+    /// Whether something may be made in the directory for a service of this user: it is that
+    /// user's own, or root's and named by nobody else. A user's link to root's directory gets
+    /// nothing written there.
+    pub(super) fn is_open_to(&self, owner: u32) -> bool {
+        self.dir.stat_self().is_ok_and(|dir| {
+            dir.st_uid == owner || dir.st_uid == 0 && self.above.iter().all(|name| name.st_uid == 0)
+        })
+    }
+
     /// Opens a script to be executed as this user. What is not there is no error of the kind that
     /// says so.
     pub(super) fn script(&self, name: &'static str, owner: u32) -> Result<OwnedFd, Refusal> {
@@ -304,6 +313,17 @@ mod tests {
         assert_eq!(world.owner("planted").unwrap(), 0);
         world.give("planted", USER);
         assert_eq!(world.owner("planted").unwrap(), USER);
+    }
+
+    #[test]
+    fn a_users_link_has_nothing_written_into_roots_directory() {
+        let Some(world) = World::new() else { return };
+        assert!(world.entry("a").unwrap().is_open_to(USER));
+        symlink("a", world.path("planted")).unwrap();
+        world.give("planted", USER);
+        assert!(!world.entry("planted").unwrap().is_open_to(USER));
+        world.give("a", USER);
+        assert!(world.entry("planted").unwrap().is_open_to(USER));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Supervisor {
         let other = |why: super::entry::Refusal| std::io::Error::other(why.to_string());
         let entry = Entry::open(&scan.dir, OsStr::new(name)).map_err(other)?;
         let control = scan.make_state(name, &service.ids)?;
-        scan.link_state(&entry.dir, name)?;
+        scan.link_state(&entry, name, service.ids.uid)?;
         let source = Source::ServiceControl(scan.next_number);
         self.reactor.add(&control, source, Interest::Read)?;
         keep_all([&control]);

@@ -164,6 +164,10 @@ impl Supervisor {
         let Some(entry) = self.entry_of(id) else {
             return;
         };
+        let owner = self.services.get(id).map(|service| service.ids.uid);
+        if !owner.is_some_and(|owner| entry.is_open_to(owner)) {
+            return;
+        }
         let done = if down {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o644);

@@ -10,6 +10,7 @@ use herm_sys::fs_at::{Dir, file_type};
 use herm_sys::{Errno, record_lock};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
+use super::entry::Entry;
 use super::{Record, ScanDir, Slot};
 use crate::pid1::records::inherit;
 use crate::setup::Ids;
@@ -103,7 +104,11 @@ impl ScanDir {
     }
 
     /// Shows them in the service directory, where something else of their name is put aside.
-    pub(super) fn link_state(&self, dir: &Dir, slot: &str) -> io::Result<()> {
+    pub(super) fn link_state(&self, entry: &Entry, slot: &str, owner: u32) -> io::Result<()> {
+        if !entry.is_open_to(owner) {
+            return Ok(());
+        }
+        let dir = &entry.dir;
         for name in ["supervise", "event"] {
             let target = self.state_of(slot).join(name);
             if let Some(found) = dir.stat(name)? {

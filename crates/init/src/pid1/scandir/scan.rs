@@ -200,7 +200,7 @@ impl Supervisor {
             return Err(Refusal::NoDirectory);
         };
         let control = scan.make_state(&scanned.slot, &service.ids)?;
-        scan.link_state(&entry.dir, &scanned.slot)?;
+        scan.link_state(entry, &scanned.slot, service.ids.uid)?;
         keep_all([&control]);
         if let Some(scanned) = &mut service.scanned {
             scanned.control = Some(number_of(&control));
@@ -268,7 +268,7 @@ impl Supervisor {
         let slot = scanned.slot.clone();
         let ids = service.ids.clone();
         if let Some(scan) = &mut self.scan_dir {
-            scan.link_state(&entry.dir, &slot)?;
+            scan.link_state(entry, &slot, ids.uid)?;
             if !native {
                 scan.own_control(id, &ids)?;
             }

@@ -1,0 +1,8 @@
+//! herm beside the genuine programs of the s6 family, from the distribution's package `s6`.
+
+mod differential;
+mod play;
+mod privilege;
+mod scenario;
+mod stage;
+mod tools;

@@ -1,0 +1,131 @@
+//! herm's commands with a genuine supervisor, and the genuine ones with herm.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use crate::scenario::{Service, Stay};
+use crate::stage::{Stage, Who, tool, until, write_service};
+
+/// The commands of one of the two, by name.
+struct Tools(PathBuf);
+
+impl Tools {
+    fn run(&self, name: &str, args: &[&str], stage: &Stage, service: &str) -> (i32, String) {
+        let path = match service {
+            "." => stage.scan(),
+            name => stage.service(name),
+        };
+        tool(self.0.join(name), args, &path)
+    }
+}
+
+fn plain(name: &'static str) -> Service {
+    Service {
+        name,
+        lives: Vec::new(),
+        stay: Stay::Plain,
+        notifies: true,
+        finish: None,
+        finish_hangs: false,
+        down_signal: None,
+        timeout_kill: false,
+        down: false,
+        logged: false,
+    }
+}
+
+/// What every pair of commands and supervisor has to do alike.
+fn everyday(who: Who, tools: &Tools) -> Vec<String> {
+    let place = Stage::place();
+    let traces = place.path().to_owned();
+    write_service(&traces.join("service/a"), &plain("a"), &traces);
+    let stage = Stage::start(who, place);
+    until("supervision", || {
+        tools.run("s6-svok", &[], &stage, "a").0 == 0
+    })
+    .unwrap();
+    let mut seen = Vec::new();
+    let mut note = |what: &str, (code, text): (i32, String)| {
+        let text = match text.split_once("(pid ") {
+            Some((before, after)) => {
+                let after = after.split_once(')').map_or("", |(_, after)| after);
+                let words: Vec<&str> = after
+                    .split(' ')
+                    .filter(|word| word.parse::<u32>().is_err())
+                    .collect();
+                format!("{before}{}", words.join(" "))
+            }
+            None => text,
+        };
+        seen.push(format!("{what}: {code} {}", text.trim_end()));
+    };
+    let run = |name: &str, args: &[&str], service: &str| tools.run(name, args, &stage, service);
+    note(
+        "wait for ready",
+        run("s6-svwait", &["-U", "-t", "60000"], "a"),
+    );
+    note("status", run("s6-svstat", &[], "a"));
+    note(
+        "fields",
+        run(
+            "s6-svstat",
+            &["-o", "up,wantedup,ready,exitcode,signal"],
+            "a",
+        ),
+    );
+    note("permissions", run("s6-svperms", &[], "a"));
+    note(
+        "down and wait",
+        run("s6-svc", &["-wD", "-T", "60000", "-d"], "a"),
+    );
+    note(
+        "fields when down",
+        run("s6-svstat", &["-o", "up,pid,exitcode,signal,signum"], "a"),
+    );
+    note(
+        "up and wait",
+        run("s6-svc", &["-wU", "-T", "60000", "-u"], "a"),
+    );
+    note(
+        "restart and wait",
+        run("s6-svc", &["-wR", "-T", "60000", "-r"], "a"),
+    );
+    note("time out", run("s6-svwait", &["-d", "-t", "10"], "a"));
+    note("no such service", run("s6-svok", &[], "nope"));
+    note("orders to none", run("s6-svc", &["-u"], "nope"));
+    note("scan", run("s6-svscanctl", &["-an"], "."));
+    note("bad option", run("s6-svscanctl", &["-p"], "."));
+    for line in &mut seen {
+        *line = line.replace(&stage.dir.path().display().to_string(), "");
+    }
+    seen
+}
+
+#[test]
+fn every_command_does_the_same_with_every_supervisor() {
+    let bin = tempfile::tempdir().unwrap();
+    for name in [
+        "s6-svc",
+        "s6-svstat",
+        "s6-svok",
+        "s6-svwait",
+        "s6-svlisten",
+        "s6-svlisten1",
+        "s6-svscanctl",
+        "s6-svperms",
+    ] {
+        symlink(env!("CARGO_BIN_EXE_herm-init"), bin.path().join(name)).unwrap();
+    }
+    let genuine = Tools("".into());
+    let ours = Tools(bin.path().into());
+    let expected = everyday(Who::Genuine, &genuine);
+    assert!(
+        expected
+            .iter()
+            .any(|line| line.starts_with("up and wait: 0")),
+        "{expected:?}"
+    );
+    assert_eq!(everyday(Who::Genuine, &ours), expected);
+    assert_eq!(everyday(Who::Herm, &genuine), expected);
+    assert_eq!(everyday(Who::Herm, &ours), expected);
+}
