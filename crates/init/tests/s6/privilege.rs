@@ -183,14 +183,14 @@ fn an_event_goes_to_no_fifo_that_has_another_name_elsewhere() {
     script(&service.join("run"), "exec sleep 1000");
     fs::write(service.join("down"), "").unwrap();
     let _stage = Stage::start(Who::Herm, place);
-    until("supervision", || tool("s6-svok", &[], &service).0 == 0).unwrap();
+    let log = service.join("log");
+    until("supervision", || tool("s6-svok", &[], &log).0 == 0).unwrap();
     let name = listener_name(Tain::default(), [7; 6]);
     let listener = service
         .join("event")
         .join(std::ffi::OsStr::from_bytes(&name));
     // An order in the shape of an event: `U` would be both.
     fs::hard_link(service.join("log/supervise/control"), &listener).unwrap();
-    let log = service.join("log");
     tool("s6-svc", &["-wD", "-T", "60000", "-O"], &log);
     tool("s6-svc", &["-wu", "-T", "60000", "-u"], &service);
     tool("s6-svc", &["-wD", "-T", "60000", "-d"], &service);

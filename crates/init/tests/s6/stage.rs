@@ -182,12 +182,19 @@ fn run_script(service: &Service, trace: &str) -> String {
         let _ = writeln!(text, "[ $n -eq {} ] && {end}", place + 1);
     }
     let ready = if service.notifies { "echo >&3\n" } else { "" };
-    text += &match service.stay {
-        Stay::Plain => format!("{ready}exec sleep 1000\n"),
-        Stay::Deaf => format!("trap '' TERM\n{ready}exec sleep 1000\n"),
-        Stay::Graceful => format!(
-            "[ -p data/f ] || mkfifo data/f\nexec 4<>data/f\ntrap 'exit 7' TERM\n{ready}read x <&4\n"
-        ),
+    let stay = match service.stay {
+        Stay::Plain => [ready, "exec sleep 1000\n"],
+        Stay::Deaf => ["trap '' TERM\n", ready],
+        Stay::Graceful => [
+            "[ -p data/f ] || mkfifo data/f\nexec 4<>data/f\ntrap 'exit 7' TERM\n",
+            ready,
+        ],
     };
+    text.extend(stay);
+    text.push_str(match service.stay {
+        Stay::Plain => "",
+        Stay::Deaf => "exec sleep 1000\n",
+        Stay::Graceful => "read x <&4\n",
+    });
     text
 }
