@@ -24,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("s6-svscan", "s6"),
     ("execlineb", "execline"),
+    ("bindfs", "bindfs"),
 ];
 
 /// How long a Docker engine may take to answer after its start; it only guards against a hang.

@@ -50,12 +50,12 @@ impl StartError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
-            | Self::Owned(_)
             | Self::NoProfile(_)
             | Self::Open(..)
             | Self::Resolve(..)
             | Self::Listen(..) => EXIT_CONFIG,
-            Self::System(_) => EXIT_FAILED,
+            // Whoever holds it may end without any file changing: a frozen container, for one.
+            Self::Owned(_) | Self::System(_) => EXIT_FAILED,
         }
     }
 }

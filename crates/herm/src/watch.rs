@@ -112,9 +112,16 @@ impl Watch {
 
     /// Waits until something may have changed.
     pub(crate) fn wait(&mut self) -> Outcome<Changes> {
-        let timeout = self
-            .patience()
-            .and_then(|span| Timespec::try_from(span).ok());
+        self.wait_for(self.patience())
+    }
+
+    /// As [`Watch::wait`], but no longer than this.
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> Outcome<Changes> {
+        self.wait_for(Some(limit))
+    }
+
+    fn wait_for(&mut self, limit: Option<Duration>) -> Outcome<Changes> {
+        let timeout = limit.and_then(|span| Timespec::try_from(span).ok());
         let mut fds = [PollFd::new(&self.inotify, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(self.drain()),
@@ -160,7 +167,7 @@ impl AsFd for Watch {
     clippy::cast_sign_loss,
     reason = "f_type is a set of bits, signed on some machines"
 )]
-fn is_blind(dir: &Path) -> bool {
+pub(crate) fn is_blind(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|fs| BLIND.contains(&(fs.f_type as u64 & 0xffff_ffff)))
 }
 

@@ -269,6 +269,16 @@ pub fn load(home: &Home, now: SystemTime) -> Result<Loaded<Claims>, HomeError> {
     }
 }
 
+/// Reads the claims of a home without touching it, for those who only look; a corrupt file counts as
+/// none.
+pub fn peek(home: &Home) -> Result<Option<Claims>, HomeError> {
+    let Some(dir) = Dir::open(home.root())?.child(HERM_DIR)? else {
+        return Ok(None);
+    };
+    let content = dir.read(CLAIMS, MAX_BYTES)?;
+    Ok(content.and_then(|content| Claims::parse(&content.bytes).ok()))
+}
+
 /// Changes the claims of a home under a lock; written only if `change` changed anything.
 pub fn update<T>(
     home: &Home,

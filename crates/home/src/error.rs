@@ -79,6 +79,18 @@ impl HomeError {
         }
     }
 
+    /// Whether the home takes no such write at all, now: it is full, read-only or another user's.
+    /// What else goes wrong may go right the next time.
+    pub fn is_refusal(&self) -> bool {
+        let refusals = [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::StorageFull,
+        ];
+        matches!(self, Self::Io { source, .. } if refusals.contains(&source.kind()))
+    }
+
     /// The exit code of contract section 4 that this failure means.
     pub fn exit_code(&self) -> u8 {
         match self {

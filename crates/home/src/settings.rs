@@ -19,6 +19,8 @@ use crate::name::nearest;
 pub const SYSTEM_FILE: &str = "/etc/herm/herm.toml";
 /// Tables of root's file that PID 1 reads.
 pub const INIT_TABLES: [&str; 1] = ["init"];
+/// The one key that is an instance's and not the home's.
+const ROLE: &str = "role";
 const MAX_BYTES: u64 = 1 << 20;
 /// Longest time any setting may name, in seconds: a day.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -44,6 +46,17 @@ pub struct Settings {
     pub log_max_files: Option<u32>,
     /// Seconds after which a rotated file is removed.
     pub log_max_age_s: Option<u64>,
+    /// What this instance does in a home that several share.
+    pub role: Option<Role>,
+}
+
+/// What an instance does in a home (L36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It runs the gateways, if no other instance does.
+    Gateways,
+    /// It never does; it shows them, and hands verbs to the instance that does.
+    Dashboard,
 }
 
 /// One key of the settings.
@@ -65,7 +78,7 @@ impl Key {
 }
 
 /// All keys.
-pub const KEYS: [Key; 9] = [
+pub const KEYS: [Key; 10] = [
     Key {
         name: "gateway.command",
         about: "program and arguments of every profile's gateway, as a list",
@@ -113,6 +126,19 @@ pub const KEYS: [Key; 9] = [
         set: |settings, value| seconds(value).map(|s| settings.restart_stable_s = Some(s)),
     },
     Key {
+        name: ROLE,
+        about: "`gateways`: run the home's gateways, if no other container does; `dashboard`: never, \
+                only show them and hand verbs on. Not for the home's own file, which all containers read",
+        set: |settings, value| {
+            settings.role = Some(match value.as_str() {
+                Some("gateways") => Role::Gateways,
+                Some("dashboard") => Role::Dashboard,
+                _ => return Err("\"gateways\" or \"dashboard\""),
+            });
+            Ok(())
+        },
+    },
+    Key {
         name: "stop.grace",
         about: "seconds a gateway has to stop before it is killed",
         set: |settings, value| seconds(value).map(|s| settings.stop_grace_s = Some(s)),
@@ -147,6 +173,14 @@ pub enum SettingsError {
         origin: String,
         /// The key.
         key: String,
+    },
+    /// A key that would hold for every container that shares the home.
+    #[error(
+        "{origin}: '{ROLE}' is one container's: set HERM_ROLE there, or put it in its {SYSTEM_FILE}"
+    )]
+    NotShared {
+        /// File.
+        origin: String,
     },
     /// A value that the key can't have.
     #[error("{origin}: '{key}' needs {expected}")]
@@ -219,6 +253,9 @@ impl Settings {
                     continue;
                 }
                 return Err(SettingsError::RootOnly { origin, key: name });
+            }
+            if name == ROLE && !is_roots {
+                return Err(SettingsError::NotShared { origin });
             }
             let Some(key) = KEYS.iter().find(|key| key.name == name) else {
                 let near = nearest(&name, KEYS.iter().map(|key| key.name));
@@ -343,6 +380,7 @@ mod tests {
             log_max_bytes: Some(5000),
             log_max_files: Some(2),
             log_max_age_s: Some(60),
+            role: None,
         };
         assert_eq!(settings, expected);
     }
@@ -400,6 +438,16 @@ mod tests {
             apply("[init]\nanything = 1\n", false),
             Err(SettingsError::RootOnly { .. })
         ));
+    }
+
+    #[test]
+    fn l36_a_role_is_set_for_one_instance_and_never_for_the_home() {
+        let role = |text| apply(text, true).map(|settings| settings.role);
+        assert_eq!(role("role = 'dashboard'").unwrap(), Some(Role::Dashboard));
+        assert_eq!(role("role = 'gateways'").unwrap(), Some(Role::Gateways));
+        assert!(role("role = 'boss'").is_err());
+        let shared = apply("role = 'dashboard'", false).unwrap_err();
+        assert!(shared.to_string().contains("HERM_ROLE"), "{shared}");
     }
 
     #[test]

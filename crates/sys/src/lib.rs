@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod descriptors;
 pub mod exec;
 pub mod fdpass;
+pub mod file_lock;
 pub mod fs_at;
 pub mod local_time;
 pub mod memfd;

@@ -5,6 +5,7 @@ mod abuse;
 mod artifacts;
 mod harness;
 mod hermes;
+mod leases;
 mod logs;
 mod privilege;
 mod restarts;

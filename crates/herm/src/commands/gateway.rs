@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use herm_home::{Desired, ProfileName, intent, owner};
 use herm_wire::{ErrorCode, ExitCode, Kind, Op, ServiceView};
 
-use super::verbs::{Verb, order};
-use super::{foreground, logs, running_or_not, service_of, services_of};
+use super::verbs::{Verb, order, print};
+use super::{foreground, logs, remote, running_or_not, service_of, services_of};
 use crate::cli::{Format, GatewayCommand, Lifecycle, Patience, RunArgs, Selected};
 use crate::client::Client;
 use crate::context::{Context, home_failure, no_supervisor};
@@ -69,7 +69,7 @@ fn run_gateway(context: &Context, args: &RunArgs) -> Outcome<ExitCode> {
 
 fn verb(context: &Context, verb: Verb, args: &Lifecycle) -> Outcome<ExitCode> {
     let Some(mut client) = context.open()? else {
-        return without_supervisor(context, verb, args.all);
+        return without_supervisor(context, verb, args);
     };
     let names = if args.all {
         let (_, services) = services_of(&mut client)?;
@@ -116,7 +116,8 @@ fn prepare_start(context: &Context, client: &mut Client, profile: &ProfileName) 
     let service = service_of(client.ask(&Op::Service {
         name: profile.service(),
     })?)?;
-    if service.pid.is_some() {
+    // Where another instance runs it, that one looks.
+    if service.pid.is_some() || service.owner.is_some() {
         return Ok(());
     }
     if let Some(clash) = keeper::clash(context.home(), profile)? {
@@ -126,12 +127,15 @@ fn prepare_start(context: &Context, client: &mut Client, profile: &ProfileName) 
 }
 
 /// Nobody supervises: intent is what can be changed. It is carried out by the next supervisor.
-fn without_supervisor(context: &Context, verb: Verb, all: bool) -> Outcome<ExitCode> {
-    let profiles = if all {
+fn without_supervisor(context: &Context, verb: Verb, args: &Lifecycle) -> Outcome<ExitCode> {
+    let profiles = if args.all {
         context.discover()?.profiles
     } else {
         vec![context.existing_profile()?]
     };
+    if let Some(owner) = remote::owner_by_files(context) {
+        return through_the_home(context, &owner, verb, &profiles, args);
+    }
     let desired = match verb {
         Verb::Start => Desired::Running,
         Verb::Stop => Desired::Stopped,
@@ -170,6 +174,23 @@ fn without_supervisor(context: &Context, verb: Verb, all: bool) -> Outcome<ExitC
         hint.message
     ))?;
     out.flush()?;
+    Ok(ExitCode::Done)
+}
+
+/// No supervisor answers here, but one that shares the home does.
+fn through_the_home(
+    context: &Context,
+    owner: &str,
+    verb: Verb,
+    profiles: &[ProfileName],
+    args: &Lifecycle,
+) -> Outcome<ExitCode> {
+    let mut services = Vec::new();
+    for profile in profiles {
+        let asked = (verb.for_owner(), profile.as_str());
+        services.push(remote::order(context, owner, asked, args.patience)?);
+    }
+    print(&services, args.all, args.format)?;
     Ok(ExitCode::Done)
 }
 

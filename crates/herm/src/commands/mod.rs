@@ -9,6 +9,7 @@ mod logs;
 mod pages;
 mod probe;
 mod profile;
+mod remote;
 mod service;
 mod setup;
 mod supervisor;

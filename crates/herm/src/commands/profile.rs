@@ -9,11 +9,12 @@ use std::time::SystemTime;
 
 use herm_home::ProfileName;
 use herm_home::archive::{self, Limits};
+use herm_home::handover::Request;
 use herm_home::profile::{self, CreateOptions, ProfileInfo, Source};
 use herm_wire::{ExitCode, Op, ServiceView, VerbOptions};
 use serde::Serialize;
 
-use super::services_of;
+use super::{remote, services_of};
 use crate::cli::{CreateArgs, DeleteArgs, ExportArgs, Format, ImportArgs, ProfileCommand};
 use crate::client::Client;
 use crate::context::{Context, home_failure, parse_name};
@@ -235,6 +236,14 @@ fn rename(context: &Context, old: &str, new: &str) -> Outcome {
             name: new.to_string(),
         }));
     }
+    if let Some(owner) = owner_elsewhere(client.as_mut(), &old)? {
+        let to = new.to_string();
+        remote::hand_over(context, &owner, &request(remote::Verb::Rename { to }, &old))?;
+        Context::settle(client.as_mut())?;
+        let mut out = Out::stdout();
+        out.line(format!("Profile {old} is now {new}."))?;
+        return out.flush();
+    }
     let wanted = match client.as_mut() {
         Some(client) => stop_for_rename(client, &old)?,
         None => false,
@@ -284,6 +293,10 @@ fn delete(context: &Context, args: &DeleteArgs) -> Outcome {
     if !args.yes && !name.is_default() {
         confirm(&name, home.profile(&name).dir())?;
     }
+    if let Some(owner) = owner_elsewhere(client.as_mut(), &name)? {
+        remote::hand_over(context, &owner, &request(remote::Verb::Delete, &name))?;
+        return finish_delete(client.as_mut(), &name);
+    }
     let now = SystemTime::now();
     profile::begin_delete(home, &name, now).map_err(home_failure)?;
     if let Some(client) = client.as_mut() {
@@ -296,10 +309,29 @@ fn delete(context: &Context, args: &DeleteArgs) -> Outcome {
         }
     }
     profile::finish_delete(home, &name, now).map_err(home_failure)?;
-    Context::settle(client.as_mut())?;
+    finish_delete(client.as_mut(), &name)
+}
+
+fn finish_delete(client: Option<&mut Client>, name: &ProfileName) -> Outcome {
+    Context::settle(client)?;
     let mut out = Out::stdout();
     out.line(format!("Profile {name} is deleted."))?;
     out.flush()
+}
+
+/// The instance that runs a profile's gateway, where that is another one: what has to stop it first
+/// is that one's to do.
+fn owner_elsewhere(client: Option<&mut Client>, name: &ProfileName) -> Outcome<Option<String>> {
+    client.map_or(Ok(None), |client| remote::owner_of(client, &name.service()))
+}
+
+fn request(verb: remote::Verb, profile: &ProfileName) -> Request {
+    Request {
+        verb,
+        profile: profile.to_string(),
+        no_wait: false,
+        timeout_ms: None,
+    }
 }
 
 /// Asks a person; where there is none to ask, `-y` has to be said.

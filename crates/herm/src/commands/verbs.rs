@@ -12,7 +12,7 @@ use herm_home::markers::{clear_planned_stop, write_planned_stop};
 use herm_home::{Home, ProfileName};
 use herm_wire::{Body, ExitCode, Kind, Op, ServiceView, VerbOptions};
 
-use super::{logs, service_of, services_of, with_names};
+use super::{logs, remote, service_of, services_of, with_names};
 use crate::cli::{Format, Patience};
 use crate::client::{Client, verb_options};
 use crate::context::{Context, home_failure};
@@ -43,6 +43,15 @@ impl Verb {
         }
     }
 
+    /// As another instance is asked for it.
+    pub(super) fn for_owner(self) -> remote::Verb {
+        match self {
+            Self::Start => remote::Verb::Start,
+            Self::Stop => remote::Verb::Stop,
+            Self::Restart => remote::Verb::Restart,
+        }
+    }
+
     /// As in "can't start x".
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -63,8 +72,9 @@ pub(super) fn order(
     many: bool,
     (patience, format): (Patience, Format),
 ) -> Outcome<ExitCode> {
+    let (remote, names) = split(client, names)?;
     let (marked, untold) = if verb == Verb::Stop {
-        announce_stops(context.home(), client, names)?
+        announce_stops(context.home(), client, &names)?
     } else {
         (Vec::new(), Vec::new())
     };
@@ -76,6 +86,16 @@ pub(super) fn order(
         .collect();
     let mut services = Vec::new();
     let mut worst = None;
+    for (profile, owner) in remote {
+        let asked = (verb.for_owner(), profile.as_str());
+        match remote::order(context, &owner, asked, patience) {
+            Ok(service) => services.push(service),
+            Err(failure) => {
+                worst = Some(worst.map_or(failure.code, |code| combined(code, failure.code)));
+                eprintln!("herm: can't {} {profile}: {failure}", verb.word());
+            }
+        }
+    }
     for (name, outcome) in names.iter().zip(client.ask_all(&ops)) {
         match outcome.and_then(taken) {
             Ok((service, recorded)) => {
@@ -98,6 +118,27 @@ pub(super) fn order(
     }
     print(&services, many, format)?;
     Ok(worst.unwrap_or(ExitCode::Done))
+}
+
+/// Profiles that another instance runs, with that instance.
+type Remote = Vec<(String, String)>;
+
+/// Which of these another instance runs, and the others.
+fn split(client: &mut Client, names: &[String]) -> Outcome<(Remote, Vec<String>)> {
+    let (_, services) = services_of(client)?;
+    let mut remote = Vec::new();
+    let mut here = Vec::new();
+    for name in names {
+        let service = services
+            .iter()
+            .find(|service| is_meant(service, std::slice::from_ref(name)));
+        let elsewhere = service.and_then(|s| Some((s.profile.clone()?, s.owner.clone()?)));
+        match elsewhere {
+            Some(elsewhere) => remote.push(elsewhere),
+            None => here.push(name.clone()),
+        }
+    }
+    Ok((remote, here))
 }
 
 fn taken(body: Body) -> Outcome<(ServiceView, Option<bool>)> {
@@ -210,7 +251,8 @@ fn told(client: &mut Client, verb: Verb, name: &str, failure: Failure, since: &s
     told
 }
 
-fn print(services: &[ServiceView], many: bool, format: Format) -> Outcome {
+/// Prints services an order was for: one object, or an array where `many`.
+pub(super) fn print(services: &[ServiceView], many: bool, format: Format) -> Outcome {
     let mut out = Out::stdout();
     match (format.json, many, services) {
         (true, true, _) => out.json(&services)?,

@@ -1,6 +1,6 @@
 //! Reading the home: what the plan has to know of each profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,16 +15,19 @@ use herm_home::owner::Owner;
 use herm_home::state::{self, AgentState};
 use herm_home::unique::{API_SERVER, is_unique};
 use herm_home::{
-    Desired, Home, HomeError, ProfileName, ProfilePaths, claims, config, intent, owner, ports,
-    served,
+    Desired, Home, HomeError, Intent, ProfileName, ProfilePaths, claims, config, intent, owner,
+    ports, served,
 };
-use herm_wire::ServiceView;
+use herm_wire::{ServiceSpec, ServiceView};
 
 use super::plan::Profile;
 use crate::commands::is_free;
 use crate::context::home_failure;
 use crate::failure::{Failure, Outcome};
 use crate::launch::{Endpoint, LaunchFacts};
+
+/// Stands for the setting of a port that was given and not set.
+const AUTO_PORT: &str = "port: auto";
 
 /// One profile's files, read at one time.
 #[derive(Debug, Clone)]
@@ -62,24 +65,56 @@ enum Standing {
 /// What is said about the reading: for the boot's output and the answer to `herm reconcile`.
 pub(crate) type Remarks = Vec<String>;
 
+impl Elsewhere {
+    /// Another instance runs them.
+    pub(crate) fn by(owner: String) -> Self {
+        Self {
+            why: format!("run by instance {owner}"),
+            owner: Some(owner),
+        }
+    }
+
+    /// Nobody does.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            owner: None,
+            why: "this container's role is `dashboard`, and no instance of herm runs the gateways \
+                  of this home: start a container that does"
+                .to_owned(),
+        }
+    }
+}
+
+/// Whether the home is this process's to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It is: what is corrupt is set aside, ports are given.
+    Keep,
+    /// It is another instance's, or somebody only wants to know.
+    Look,
+}
+
+/// Why the gateways of the home don't run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    /// The instance that runs them, where one does.
+    pub(crate) owner: Option<String>,
+    /// The same in words.
+    pub(crate) why: String,
+}
+
 impl Facts {
-    /// Reads a profile. Corrupt files are set aside and reported; they count as absent.
+    /// Reads a profile. Corrupt files count as absent; where the home is ours they are set aside
+    /// and reported.
     pub(crate) fn read(
         home: &Home,
         name: &ProfileName,
         launch: &LaunchFacts,
+        access: Access,
         remarks: &mut Remarks,
     ) -> Result<Self, HomeError> {
         let paths = home.profile(name);
-        let now = SystemTime::now();
-        let record = intent::load(&paths, now)?;
-        let agent = state::load(&paths, now)?;
-        for aside in [&record.corrupt, &agent.corrupt].into_iter().flatten() {
-            remarks.push(format!(
-                "{name}: a corrupt file is kept as {}: {}",
-                aside.kept_as, aside.why
-            ));
-        }
+        let (intent, agent) = records(name, &paths, access, remarks)?;
         let dotenv = environment_of(home, name)?;
         let config = match config::load(&paths)? {
             Ok(config) => Some(config),
@@ -90,15 +125,18 @@ impl Facts {
         };
         let mut needs = Needs::of(&dotenv, config.as_ref());
         let port = if launch.is_built_in() {
-            built_in_port(home, name, &dotenv, config.as_ref(), &mut needs, remarks)?
+            {
+                let port = Port { home, name, access };
+                port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)?
+            }
         } else {
             api_port(&needs)
         };
         let host = text(&dotenv, config.as_ref(), "API_SERVER_HOST", "host");
         let owner = owner::find(&paths, Path::new("/proc"))?;
         Ok(Self {
-            intent: record.value.map(|intent| intent.state),
-            agent: agent.value,
+            intent: intent.map(|intent| intent.state),
+            agent,
             needs,
             endpoint: port.map(|port| Endpoint { host, port }),
             inputs: fingerprint(&paths)?,
@@ -166,46 +204,88 @@ impl Facts {
     }
 }
 
-/// The port the built-in gateway of a profile will serve on: its own setting, else the one that
-/// is given to it for good. Claimed either way.
-fn built_in_port(
-    home: &Home,
+/// A profile's record of intent and its agent's state.
+fn records(
     name: &ProfileName,
-    dotenv: &Dotenv,
-    config: Option<&Config>,
-    needs: &mut Needs,
+    paths: &ProfilePaths,
+    access: Access,
     remarks: &mut Remarks,
-) -> Result<Option<u16>, HomeError> {
-    // A port that is named and is none is not replaced: the gateway itself says what is wrong.
-    if let Some(named) = named_port(dotenv, config) {
-        let port = named.parse().ok().filter(|port| *port != 0);
-        needs
-            .ports
-            .extend(port.map(|port| (port, API_SERVER.port_key.to_owned())));
-        return Ok(port);
-    }
-    // The agent's default is not where it listens.
-    needs.ports.retain(|_, key| *key != API_SERVER.port_key);
-    match auto_port(home, name) {
-        Ok(port) => {
-            needs.ports.insert(port, "port: auto".to_owned());
-            Ok(Some(port))
-        }
-        Err(ports::PortError::Home(error)) => Err(error),
-        Err(error @ ports::PortError::Exhausted) => {
-            remarks.push(format!("{name}: {error}"));
-            Ok(None)
-        }
-    }
-}
-
-fn auto_port(home: &Home, name: &ProfileName) -> Result<u16, ports::PortError> {
-    if let Some(port) = ports::recorded(&home.profile(name))? {
-        return Ok(port);
+) -> Result<(Option<Intent>, Option<AgentState>), HomeError> {
+    if access == Access::Look {
+        return Ok((intent::peek(paths)?, state::peek(paths)?));
     }
     let now = SystemTime::now();
-    let claims = claims::load(home, now)?.value.unwrap_or_default();
-    ports::ensure(home, name, &claims.ports().collect(), is_free, now)
+    let record = intent::load(paths, now)?;
+    let agent = state::load(paths, now)?;
+    for aside in [&record.corrupt, &agent.corrupt].into_iter().flatten() {
+        remarks.push(format!(
+            "{name}: a corrupt file is kept as {}: {}",
+            aside.kept_as, aside.why
+        ));
+    }
+    Ok((record.value, agent.value))
+}
+
+/// The port of a profile's built-in gateway.
+struct Port<'a> {
+    home: &'a Home,
+    name: &'a ProfileName,
+    access: Access,
+}
+
+impl Port<'_> {
+    /// Its own setting, else the one that is given to it for good. Claimed either way.
+    fn of_built_in(
+        &self,
+        dotenv: &Dotenv,
+        config: Option<&Config>,
+        needs: &mut Needs,
+        remarks: &mut Remarks,
+    ) -> Result<Option<u16>, HomeError> {
+        // A port that is named and is none is not replaced: the gateway itself says what is wrong.
+        if let Some(named) = named_port(dotenv, config) {
+            let port = named.parse().ok().filter(|port| *port != 0);
+            needs
+                .ports
+                .extend(port.map(|port| (port, API_SERVER.port_key.to_owned())));
+            return Ok(port);
+        }
+        // The agent's default is not where it listens.
+        needs.ports.retain(|_, key| *key != API_SERVER.port_key);
+        match self.given() {
+            Ok(port) => {
+                needs.ports.insert(port, AUTO_PORT.to_owned());
+                Ok(Some(port))
+            }
+            Err(ports::PortError::Home(error)) => Err(error),
+            Err(error @ ports::PortError::Exhausted) => {
+                remarks.push(format!("{}: {error}", self.name));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The one that was given, or is given now; for those who only look, the one that would be.
+    fn given(&self) -> Result<u16, ports::PortError> {
+        if let Some(port) = ports::recorded(&self.home.profile(self.name))? {
+            return Ok(port);
+        }
+        let now = SystemTime::now();
+        let claimed: BTreeSet<u16> = match self.access {
+            Access::Keep => claims::load(self.home, now)?.value,
+            Access::Look => claims::peek(self.home)?,
+        }
+        .iter()
+        .flat_map(Claims::ports)
+        .collect();
+        match self.access {
+            Access::Keep => ports::ensure(self.home, self.name, &claimed, is_free, now),
+            Access::Look => {
+                ports::choose(self.name, |port| !claimed.contains(&port) && is_free(port))
+                    .ok_or(ports::PortError::Exhausted)
+            }
+        }
+    }
 }
 
 /// Whether a profile's own files (for the default one also the container) name the port of its
@@ -288,6 +368,7 @@ pub(crate) fn profiles(
     facts: &BTreeMap<ProfileName, Facts>,
     services: &BTreeMap<String, ServiceView>,
     claims: &Settled,
+    elsewhere: Option<&Elsewhere>,
 ) -> Vec<Profile> {
     let running = |name: &ProfileName| runs(services, name);
     let states: BTreeMap<ProfileName, AgentState> = facts
@@ -300,7 +381,12 @@ pub(crate) fn profiles(
     facts
         .iter()
         .map(|(name, facts)| Profile {
-            spec: launch.spec(home, name, facts.endpoint.as_ref()),
+            spec: ServiceSpec {
+                disabled: elsewhere.map(|elsewhere| elsewhere.why.clone()),
+                ..launch.spec(home, name, facts.endpoint.as_ref())
+            },
+            elsewhere: elsewhere.is_some(),
+            owner: elsewhere.and_then(|elsewhere| elsewhere.owner.clone()),
             name: name.clone(),
             intent: facts.intent,
             mirrored: facts.mirrored(),
@@ -343,9 +429,7 @@ pub(crate) fn foresee_claims(
     facts: &BTreeMap<ProfileName, Facts>,
     services: &BTreeMap<String, ServiceView>,
 ) -> Settled {
-    let read = claims::load(home, SystemTime::now())
-        .ok()
-        .and_then(|read| read.value);
+    let read = claims::peek(home).ok().flatten();
     settle_claims(&mut read.unwrap_or_default(), facts, &|name| {
         runs(services, name)
     })
@@ -389,10 +473,10 @@ fn settle_claims(
 /// What stands in the way of starting a profile: another's claim on what it needs (L14).
 pub(crate) fn clash(home: &Home, name: &ProfileName) -> Outcome<Option<Failure>> {
     let launch = LaunchFacts::current(home)?;
-    let facts = Facts::read(home, name, &launch, &mut Remarks::new()).map_err(home_failure)?;
-    let claims = claims::load(home, SystemTime::now())
+    let facts = Facts::read(home, name, &launch, Access::Look, &mut Remarks::new())
+        .map_err(home_failure)?;
+    let claims = claims::peek(home)
         .map_err(home_failure)?
-        .value
         .unwrap_or_default();
     let clashes = claims.clashes(name, &facts.needs);
     Ok(clashes

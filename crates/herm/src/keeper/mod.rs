@@ -5,12 +5,17 @@
 //! request, the passing of time), it looks at what is so, makes a [`plan`](mod@plan) and carries
 //! it out; nothing depends on having seen every single change. [`session`] waits and acts,
 //! [`facts`] reads the home, [`boot`] decides what a restart brings back, [`orders`] records what
-//! operators want.
+//! operators want. Where several instances share the home, one of them runs its gateways:
+//! [`leases`] keeps this one's lease, [`guard`] stops the gateways when it is lost, [`serve`] carries
+//! out verbs that the others hand over.
 
 mod boot;
 mod facts;
+mod guard;
+mod leases;
 mod orders;
 mod plan;
+mod serve;
 mod session;
 mod steps;
 
@@ -20,11 +25,12 @@ use herm_home::ProfileName;
 use herm_wire::ServiceView;
 
 pub(crate) use facts::{clash, instant_text, names_its_port};
+pub(crate) use serve::HANDED_OVER;
 
 use crate::context::{Context, home_failure};
 use crate::failure::Outcome;
 use crate::launch::LaunchFacts;
-use facts::{Facts, Remarks};
+use facts::{Access, Elsewhere, Facts, Remarks};
 use plan::Memory;
 
 /// `herm keeper`: runs until the supervisor has gone.
@@ -43,7 +49,8 @@ pub(crate) fn what_would_be_done(
     let mut remarks = Remarks::new();
     let mut facts: BTreeMap<ProfileName, Facts> = BTreeMap::new();
     for name in context.discover()?.profiles {
-        let read = Facts::read(home, &name, &launch, &mut remarks).map_err(home_failure)?;
+        let read =
+            Facts::read(home, &name, &launch, Access::Look, &mut remarks).map_err(home_failure)?;
         facts.insert(name, read);
     }
     let services: BTreeMap<String, ServiceView> = services
@@ -51,7 +58,17 @@ pub(crate) fn what_would_be_done(
         .map(|service| (service.name.clone(), service.clone()))
         .collect();
     let claims = facts::foresee_claims(home, &facts, &services);
-    let profiles = facts::profiles(home, &launch, &facts, &services, &claims);
+    // Where another instance runs them the supervisor says so.
+    let owner = services.values().find_map(|service| service.owner.clone());
+    let elsewhere = owner.map(Elsewhere::by);
+    let profiles = facts::profiles(
+        home,
+        &launch,
+        &facts,
+        &services,
+        &claims,
+        elsewhere.as_ref(),
+    );
     let mut memory = Memory::default();
     for profile in &profiles {
         memory.assume(profile, services.get(&profile.spec.name));

@@ -41,6 +41,11 @@ impl Orders {
         }
     }
 
+    /// Takes out all that wait.
+    pub(crate) fn take_all(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+
     /// Whether some could not be recorded yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | a profile | not, or otherwise | register |
 //! | no profile | a gateway | unregister |
+//! | another instance runs it | anything | register switched off, and say who |
 //! | running, nothing in the way | wanted down | start |
 //! | stopped | wanted up | stop |
 //! | a foreign gateway runs, or its claims are another's | wanted up, no process | stop |
@@ -41,6 +42,11 @@ pub(crate) struct Profile {
     pub(crate) served_by: Option<ProfileName>,
     /// A gateway of it that runs outside supervision, in words.
     pub(crate) foreign: Option<String>,
+    /// Another instance runs the gateways of this home, or nobody does and this one is not to.
+    /// What is in its files is that one's to change.
+    pub(crate) elsewhere: bool,
+    /// Which one, where it is known.
+    pub(crate) owner: Option<String>,
     /// The fingerprint of what it is configured with.
     pub(crate) inputs: Inputs,
     /// When that was last written, in the form of PID 1's times.
@@ -52,6 +58,8 @@ pub(crate) struct Profile {
 pub(crate) struct Annotation {
     /// See [`Profile::served_by`].
     pub(crate) served_by: Option<String>,
+    /// See [`Profile::owner`].
+    pub(crate) owner: Option<String>,
     /// Where it serves.
     pub(crate) port: Option<u16>,
     /// A remark on what is in its way.
@@ -186,7 +194,7 @@ fn about(
         actions.push(Action::Annotate(name, annotation));
     }
     match profile.intent {
-        Some(desired) if profile.mirrored != Some(desired) => {
+        Some(desired) if profile.mirrored != Some(desired) && !profile.elsewhere => {
             actions.push(Action::Mirror(profile.name.clone(), desired));
         }
         _ => {}
@@ -197,6 +205,7 @@ impl Profile {
     /// Whether it should be up and nothing is in the way.
     fn may_run(&self) -> bool {
         self.intent == Some(Desired::Running)
+            && !self.elsewhere
             && self.starts_by_itself
             && self.clash.is_none()
             && self.served_by.is_none()
@@ -207,6 +216,10 @@ impl Profile {
     /// that another instance runs is left alone.
     fn correction(&self, view: &ServiceView) -> Option<Action> {
         let name = view.name.clone();
+        if self.elsewhere {
+            // Its registration, switched off, has seen to it.
+            return None;
+        }
         match view.desired {
             Want::Down
                 if self.may_run() && !matches!(view.state, State::Disabled | State::Remote) =>
@@ -248,15 +261,22 @@ impl Profile {
         stopped.then(|| "recorded as stopped by an operator".to_owned())
     }
 
+    /// What is in its way, in words.
+    fn note(&self, view: Option<&ServiceView>) -> Option<String> {
+        let in_the_way = self.clash.clone().or_else(|| self.foreign.clone());
+        in_the_way.or_else(|| self.stopped_before(view))
+    }
+
     fn annotation(&self, view: Option<&ServiceView>) -> Annotation {
         Annotation {
-            served_by: self.served_by.as_ref().map(ToString::to_string),
+            served_by: self
+                .served_by
+                .as_ref()
+                .filter(|_| !self.elsewhere)
+                .map(ToString::to_string),
+            owner: self.owner.clone(),
             port: self.spec.port,
-            note: self
-                .clash
-                .clone()
-                .or_else(|| self.foreign.clone())
-                .or_else(|| self.stopped_before(view)),
+            note: self.note(view).filter(|_| !self.elsewhere),
         }
     }
 }
@@ -307,6 +327,7 @@ impl Memory {
         let note = note.filter(|note| view.reason.ends_with(note.as_str()));
         let annotation = Annotation {
             served_by: view.served_by.clone(),
+            owner: view.owner.clone(),
             port: view.port,
             note,
         };

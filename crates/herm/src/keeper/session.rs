@@ -8,13 +8,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use herm_home::layout::{AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SETTINGS, SOUL};
+use herm_home::lease::Standing;
 use herm_home::{Desired, Discovery, Home, ProfileName};
-use herm_wire::{Body, ErrorCode, EventBody, Op, Order, Reply, ServiceView, State};
+use herm_sys::Signal;
+use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
+use herm_wire::{
+    Body, ErrorCode, EventBody, Kind, Op, Order, Reply, ServiceView, State, VerbOptions,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::boot;
-use super::facts::{Facts, Remarks};
+use super::facts::{Access, Elsewhere, Facts, Remarks};
+use super::leases::Leases;
 use super::orders::Orders;
 use super::plan::Memory;
 use crate::client::{Client, Line, PROMPT_REPLY, body_of, read_line};
@@ -59,8 +65,12 @@ impl From<Failure> for Ended {
 }
 
 /// Everything the keeper knows while it is attached.
-pub(super) struct Session {
+pub(super) struct Session<'a> {
     pub(super) home: Home,
+    leases: &'a Leases,
+    /// What this instance was when the pass began.
+    standing: Standing,
+    terms: &'a SignalFd,
     pub(super) launch: LaunchFacts,
     /// The keeper's connection: requests, their replies and events in one order. So what a reply
     /// shows is never newer than the orders that are known (they came before it).
@@ -83,11 +93,17 @@ pub(super) struct Session {
     announced: BTreeSet<(String, u32)>,
 }
 
-/// Runs sessions until one can't go on.
+/// Runs sessions until one can't go on, or the keeper is asked to end.
 pub(super) fn run(context: &Context) -> Outcome {
+    // Before any thread is made: the signal must reach none of them.
+    let cannot = |error| Failure::failed(format!("can't receive signals: {error}"));
+    let set = SignalSet::EMPTY.with(Signal::TERM);
+    set_blocked(set);
+    let terms = SignalFd::new(set).map_err(cannot)?;
+    let leases = Leases::start(context, &find(context)?)?;
     let mut memory = Memory::default();
     loop {
-        let ended = match Session::open(context, memory) {
+        let ended = match Session::open(context, memory, &leases, &terms) {
             Ok(mut session) => {
                 let ended = session.run();
                 memory = session.memory;
@@ -123,8 +139,13 @@ fn find(context: &Context) -> Outcome<Client> {
     }
 }
 
-impl Session {
-    fn open(context: &Context, memory: Memory) -> Result<Self, Ended> {
+impl<'a> Session<'a> {
+    fn open(
+        context: &Context,
+        memory: Memory,
+        leases: &'a Leases,
+        terms: &'a SignalFd,
+    ) -> Result<Self, Ended> {
         let mut client = find(context)?;
         client.try_ask(&Op::AttachKeeper)??;
         client.tell(Op::Subscribe)?;
@@ -134,6 +155,9 @@ impl Session {
         });
         Ok(Self {
             home: context.home().clone(),
+            leases,
+            standing: Standing::Undecided,
+            terms,
             launch,
             client,
             services: BTreeMap::new(),
@@ -155,14 +179,107 @@ impl Session {
         while !self.take_events()? {
             self.client.connection().fill()?;
         }
-        self.boot()?;
         loop {
             self.pass()?;
             self.announce();
-            self.wait()?;
+            if self.wait()? {
+                return self.end();
+            }
             self.take_events()?;
             self.take_changes();
         }
+    }
+
+    /// Looks at what this instance is now, and says what has changed. Whoever begins to run the
+    /// gateways decides first what is to be brought back.
+    pub(super) fn take_standing(&mut self) -> Result<(), Ended> {
+        for remark in self.leases.take_remarks() {
+            self.say(remark);
+        }
+        let standing = self.leases.standing();
+        if standing == self.standing {
+            return Ok(());
+        }
+        self.look_at_all = true;
+        match &standing {
+            Standing::Remote(owner) => println!(
+                "reconcile: instance {owner} runs the gateways of this home: they are shown as \
+                 remote here, and verbs are handed to it"
+            ),
+            Standing::Unowned => println!("reconcile: {}", Elsewhere::nowhere().why),
+            Standing::Unleased => println!(
+                "reconcile: the home takes no lease: another container on it would run the same \
+                 gateways"
+            ),
+            Standing::Undecided | Standing::Fenced | Standing::Owner => {}
+        }
+        self.standing = standing;
+        if self.standing.runs_gateways() {
+            self.boot()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is known who runs the gateways.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self.standing, Standing::Undecided | Standing::Fenced)
+    }
+
+    /// Why the gateways don't run here, where they don't.
+    pub(super) fn elsewhere(&self) -> Option<Elsewhere> {
+        match &self.standing {
+            Standing::Remote(owner) => Some(Elsewhere::by(owner.clone())),
+            Standing::Unowned => Some(Elsewhere::nowhere()),
+            Standing::Undecided | Standing::Fenced | Standing::Owner | Standing::Unleased => None,
+        }
+    }
+
+    /// What may be done with the home.
+    pub(super) fn access(&self) -> Access {
+        if self.standing.runs_gateways() {
+            Access::Keep
+        } else {
+            Access::Look
+        }
+    }
+
+    /// Ends in order. The lease says that no gateway of the home runs elsewhere, so it is kept for
+    /// as long as one runs here: everything is being stopped, or another instance takes over.
+    fn end(&mut self) -> Result<(), Ended> {
+        // What was told before the signal came.
+        self.request(&Op::Hello, &mut Remarks::new())?;
+        let gives_up = self.leases.is_exposed() && self.standing == Standing::Owner;
+        if !self.stopping && !gives_up {
+            return Ok(());
+        }
+        if !self.stopping {
+            println!(
+                "reconcile: the keeper ends, and another instance may take over: stopping the gateways"
+            );
+            self.stop_gateways()?;
+        }
+        while self.services.values().any(is_running_gateway) {
+            self.client.connection().fill()?;
+            self.take_events()?;
+        }
+        self.leases.release();
+        Ok(())
+    }
+
+    fn stop_gateways(&mut self) -> Result<(), Ended> {
+        let running = self
+            .services
+            .values()
+            .filter(|view| is_running_gateway(view));
+        let names: Vec<String> = running.map(|view| view.name.clone()).collect();
+        for name in names {
+            let options = VerbOptions {
+                reconcile: true,
+                ..VerbOptions::default()
+            };
+            self.request(&Op::Stop { name, options }, &mut Remarks::new())?;
+        }
+        Ok(())
     }
 
     /// What a restart brings back, once per run of the supervisor. Orders that were given before
@@ -295,9 +412,10 @@ impl Session {
         any_new
     }
 
-    fn wait(&mut self) -> Result<(), Ended> {
+    /// Waits until there is something to do; `true`: the keeper was asked to end.
+    fn wait(&mut self) -> Result<bool, Ended> {
         if self.fresh {
-            return Ok(());
+            return Ok(false);
         }
         let mut patience = self.watch.patience().unwrap_or(SAFETY_NET).min(SAFETY_NET);
         let blind = self.watch.patience().is_some();
@@ -310,18 +428,21 @@ impl Session {
         let mut fds = [
             PollFd::new(&events, PollFlags::IN),
             PollFd::new(&self.watch, PollFlags::IN),
+            PollFd::new(self.leases, PollFlags::IN),
+            PollFd::new(self.terms, PollFlags::IN),
         ];
         let ready = match poll(&mut fds, timeout.as_ref()) {
             Ok(ready) => ready,
-            Err(Errno::INTR) => return Ok(()),
+            Err(Errno::INTR) => return Ok(false),
             Err(error) => return Err(Failure::failed(format!("can't wait: {error}")).into()),
         };
         let has_events = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        let is_asked_to_end = fds.last().is_some_and(|fd| !fd.revents().is_empty());
         if has_events {
             self.client.connection().fill()?;
         }
         self.look_at_all |= ready == 0 || (blind && !has_events);
-        Ok(())
+        Ok(is_asked_to_end)
     }
 
     /// Asks; a refusal is said and remembered for whoever asked for the pass. Events that come
@@ -382,6 +503,10 @@ impl Session {
             }
         }
     }
+}
+
+fn is_running_gateway(view: &ServiceView) -> bool {
+    view.kind == Kind::Gateway && view.pid.is_some()
 }
 
 /// A refusal because the world went on meanwhile: the service is gone, an order came in between,

@@ -11,20 +11,25 @@ use herm_home::owner::Owner;
 use herm_home::{Home, HomeError, ProfileName, discover, owner, state};
 use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
-use super::facts::{self, Facts, Remarks};
+use super::facts::{self, Access, Facts, Remarks};
 use super::plan::{Action, Annotation, Parked, plan};
+use super::serve;
 use super::session::{Ended, Session};
 
 /// In a profile's `.herm`: what a parked gateway failed with, so that a keeper that was killed
 /// knows it still.
 const PARKED: &str = "parked.json";
 
-impl Session {
+impl Session<'_> {
     /// Brings everything into line and answers whoever asked for it.
     pub(super) fn pass(&mut self) -> Result<(), Ended> {
         let mut remarks = Remarks::new();
         let mut failures = Remarks::new();
         self.fresh = false;
+        self.take_standing()?;
+        if !self.is_settled() {
+            return Ok(());
+        }
         self.record_orders()?;
         self.look(&mut remarks);
         self.find_foreign(&mut remarks)?;
@@ -46,13 +51,18 @@ impl Session {
     }
 
     fn act(&mut self, remarks: &mut Remarks, failures: &mut Remarks) -> Result<(), Ended> {
-        let claims = facts::take_claims(&self.home, &self.facts, &self.services, remarks);
+        let elsewhere = self.elsewhere();
+        let claims = match &elsewhere {
+            Some(_) => facts::foresee_claims(&self.home, &self.facts, &self.services),
+            None => facts::take_claims(&self.home, &self.facts, &self.services, remarks),
+        };
         let profiles = facts::profiles(
             &self.home,
             &self.launch,
             &self.facts,
             &self.services,
             &claims,
+            elsewhere.as_ref(),
         );
         for action in plan(&profiles, &self.services, &self.memory) {
             if !self.orders.is_empty() {
@@ -69,6 +79,9 @@ impl Session {
         if self.orders.is_empty() {
             return Ok(());
         }
+        if self.elsewhere().is_some() {
+            return self.pass_orders_on();
+        }
         let mut remarks = Remarks::new();
         for recorded in self.orders.record(&self.home, &self.services, &mut remarks) {
             // For whoever reads the agent's own file next; the pass sees to it for good.
@@ -81,6 +94,26 @@ impl Session {
             };
             self.request(&op, &mut remarks)?;
             self.dirty.insert(recorded.profile);
+        }
+        for remark in remarks {
+            self.say(remark);
+        }
+        Ok(())
+    }
+
+    /// Orders that came while it was not yet known here that another instance runs the gateways:
+    /// they are that one's.
+    fn pass_orders_on(&mut self) -> Result<(), Ended> {
+        let mut remarks = Remarks::new();
+        for order in self.orders.take_all() {
+            if let Err(why) = serve::pass_on(&self.home, &order) {
+                remarks.push(why);
+            }
+            let op = Op::AckOrder {
+                name: order.name,
+                seq: order.seq,
+            };
+            self.request(&op, &mut remarks)?;
         }
         for remark in remarks {
             self.say(remark);
@@ -182,9 +215,13 @@ impl Session {
     /// The same goes for a profile that can't be read.
     fn read_dirty(&mut self, remarks: &mut Remarks) {
         for name in std::mem::take(&mut self.dirty) {
-            match Facts::read(&self.home, &name, &self.launch, remarks) {
+            let access = self.access();
+            match Facts::read(&self.home, &name, &self.launch, access, remarks) {
                 Ok(facts) => {
                     self.facts.insert(name.clone(), facts);
+                    if access == Access::Look {
+                        continue;
+                    }
                     // Herm's own gateway doesn't consume it, and the next TERM may not be planned.
                     let paths = self.home.profile(&name);
                     let cleared = clear_spent_planned_stop(&paths, Path::new("/proc"));
@@ -308,7 +345,7 @@ fn annotate(name: &str, annotation: &Annotation) -> Op {
     Op::Annotate {
         name: name.to_owned(),
         served_by: annotation.served_by.clone(),
-        owner: None,
+        owner: annotation.owner.clone(),
         port: annotation.port,
         note: annotation.note.clone(),
     }

@@ -45,6 +45,10 @@ const PLAN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The keeper's name as a service.
 pub(crate) const KEEPER: &str = "keeper";
 
+/// What this container does in a home that several share (L36): said by whoever runs it, else by
+/// the CMD.
+const ROLE: &str = "HERM_ROLE";
+
 /// How far the boot has come, and what it found.
 #[derive(Debug)]
 pub(crate) struct Boot {
@@ -460,6 +464,9 @@ impl Supervisor {
         }
         if let Some(profile) = &plan.gateway_run {
             variable("HERM_GATEWAY_RUN", profile);
+        }
+        if plan.dashboard_only && self.environment.get_nonempty(ROLE).is_none() {
+            variable(ROLE, "dashboard");
         }
         own_service(
             spec,

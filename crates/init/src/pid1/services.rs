@@ -84,14 +84,15 @@ impl Service {
             if let Some(why) = &self.spec.disabled {
                 view.reason.clone_from(why);
             }
-        } else if view.state == State::Down {
-            if let Some(by) = &annotation.served_by {
-                view.state = State::Served;
-                view.reason = format!("served by the gateway of {by}");
-            } else if let Some(owner) = &annotation.owner {
+            // It is switched off because another instance runs it, as the reason says.
+            if annotation.owner.is_some() {
                 view.state = State::Remote;
-                view.reason = format!("run by instance {owner}");
             }
+        } else if view.state == State::Down
+            && let Some(by) = &annotation.served_by
+        {
+            view.state = State::Served;
+            view.reason = format!("served by the gateway of {by}");
         }
         if let Some(note) = &annotation.note {
             view.reason = format!("{}; {note}", view.reason);

@@ -255,7 +255,8 @@ fn make_plan(
         },
         &|word| is_program(word, environment.get("PATH").unwrap_or_default()),
     );
-    let reconcile = home.is_some() && !main_program::is_dashboard_only(&route);
+    let dashboard_only = main_program::is_dashboard_only(&route);
+    let reconcile = home.is_some();
     let (main, gateway_run) = match route {
         Route::AsServiceUser(argv) => {
             let main = MainProgram {
@@ -286,6 +287,7 @@ fn make_plan(
         main,
         gateway_run,
         reconcile,
+        dashboard_only,
         roots_path: roots_path(environment),
         env: outcome.variables.into_iter().collect(),
         sync_skills: outcome.has_skills,

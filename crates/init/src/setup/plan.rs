@@ -54,8 +54,12 @@ pub struct Plan {
     /// The profile whose gateway the CMD asked to run, where it was `gateway run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_run: Option<String>,
-    /// Whether profiles are reconciled; not where the CMD is the dashboard alone.
+    /// Whether a keeper looks after the profiles of a home.
     pub reconcile: bool,
+    /// The CMD is the dashboard alone: the keeper only looks, and leaves the gateways to another
+    /// container.
+    #[serde(default)]
+    pub dashboard_only: bool,
     /// The `PATH` of root's services, where the container's leads to what others can write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roots_path: Option<String>,

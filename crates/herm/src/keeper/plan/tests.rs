@@ -41,6 +41,8 @@ fn profile(name: &str, intent: Option<Desired>) -> Profile {
         holds_claims: false,
         served_by: None,
         foreign: None,
+        elsewhere: false,
+        owner: None,
         inputs: Inputs::from_text("a"),
         inputs_written: "t0".into(),
     }
@@ -429,4 +431,49 @@ proptest! {
         let actions = plan(std::slice::from_ref(&a), &BTreeMap::new(), &Memory::default());
         prop_assert!(actions.contains(&Action::Mirror(a.name, Desired::Running)));
     }
+}
+
+#[test]
+fn l35_what_another_instance_runs_is_registered_switched_off_and_named() {
+    let mut world = World::default();
+    let mut remote = profile("a", Some(Desired::Running));
+    remote.elsewhere = true;
+    remote.owner = Some("i7".into());
+    remote.spec.disabled = Some("run by instance i7".into());
+    remote.mirrored = None;
+    remote.clash = Some("a clash".into());
+    let actions = world.settle(std::slice::from_ref(&remote));
+    assert_eq!(actions.len(), 2, "{actions:?}");
+    assert!(
+        matches!(&actions[0], Action::Register(spec) if spec.initial == Want::Down && spec.disabled.is_some())
+    );
+    let Action::Annotate(_, annotation) = &actions[1] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(annotation.owner.as_deref(), Some("i7"));
+    assert_eq!(
+        annotation.note, None,
+        "what is in its way is the owner's to say"
+    );
+    assert_eq!(world.settle(&[remote]), []);
+}
+
+#[test]
+fn l35_what_this_instance_takes_over_is_registered_anew_and_started() {
+    let mut world = World::default();
+    let mine = profile("a", Some(Desired::Running));
+    let mut remote = mine.clone();
+    remote.elsewhere = true;
+    remote.owner = Some("i7".into());
+    remote.spec.disabled = Some("run by instance i7".into());
+    world.settle(&[remote]);
+    if let Some(view) = world.services.get_mut("gateway-a") {
+        view.state = State::Remote;
+    }
+    let actions = world.settle(&[mine]);
+    let [Action::Register(spec), Action::Annotate(_, annotation)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(spec.initial == Want::Up && spec.disabled.is_none());
+    assert_eq!(annotation.owner, None);
 }
