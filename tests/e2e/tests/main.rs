@@ -9,6 +9,7 @@ mod leases;
 mod logs;
 mod privilege;
 mod restarts;
+mod setup;
 mod supervision;
 mod top;
 

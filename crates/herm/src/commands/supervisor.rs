@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use herm_wire::{ExitCode, Op, ServiceView, State, verdict};
+use herm_wire::{Body, BootStep, ExitCode, Op, ServiceView, State, verdict};
 use serde::Serialize;
 
 use super::{logs, named_service, services_of};
@@ -21,6 +21,48 @@ struct Status<'a> {
     manager: &'static str,
     instance: Option<&'a str>,
     services: &'a [ServiceView],
+    boot: BootTroubles,
+}
+
+/// What did not go as it should at boot (L89).
+#[derive(Debug, Default, Serialize)]
+struct BootTroubles {
+    /// Steps that failed, hook scripts among them.
+    failed: Vec<BootStep>,
+    warnings: Vec<String>,
+}
+
+impl BootTroubles {
+    fn of(client: &mut Client) -> Outcome<Self> {
+        let Body::Boot(report) = client.ask(&Op::Boot)? else {
+            return Ok(Self::default());
+        };
+        let mut failed = report.steps;
+        failed.retain(|step| step.error.is_some());
+        Ok(Self {
+            failed,
+            warnings: report.warnings,
+        })
+    }
+
+    fn print(&self, out: &mut Out) -> Outcome {
+        for step in &self.failed {
+            let why = step.error.as_deref().unwrap_or_default();
+            let line = format!("Boot: {} failed: {why}", step.name);
+            let painted = out.paint(&line, Tone::Bad);
+            out.line(painted)?;
+        }
+        let told = |warning: &str| {
+            let mut errors = self.failed.iter().filter_map(|step| step.error.as_deref());
+            errors.any(|error| warning.contains(error))
+        };
+        for warning in self.warnings.iter().filter(|warning| !told(warning)) {
+            let line = format!("Boot: warning: {warning}");
+            let painted = out.paint(&line, Tone::Busy);
+            out.line(painted)?;
+        }
+        Ok(())
+    }
 }
 
 /// `herm status`: the verdict, then the tree.
@@ -31,15 +73,17 @@ pub(super) fn status(context: &Context, format: Format) -> Outcome<ExitCode> {
     };
     let (instance, services) = services_of(&mut client)?;
     let verdict = verdict(&services);
+    let boot = BootTroubles::of(&mut client)?;
     if format.json {
         out.json(&Status {
             verdict,
             manager: "herm",
             instance: Some(&instance),
             services: &services,
+            boot,
         })?;
     } else {
-        print_status(&mut out, &client, &verdict, &services)?;
+        print_status(&mut out, &client, &verdict, &services, &boot)?;
     }
     out.flush()?;
     Ok(ExitCode::Done)
@@ -50,6 +94,7 @@ fn print_status(
     client: &Client,
     verdict: &str,
     services: &[ServiceView],
+    boot: &BootTroubles,
 ) -> Outcome {
     let hello = client.hello();
     let painted = out.paint(verdict, Tone::Bold);
@@ -68,6 +113,7 @@ fn print_status(
             out.line(remark)?;
         }
     }
+    boot.print(out)?;
     out.line("")?;
     services_tree(out, services)
 }
@@ -82,6 +128,7 @@ fn no_status(context: &Context, format: Format, out: &mut Out) -> Outcome<ExitCo
         manager: "none",
         instance: None,
         services: &[],
+        boot: BootTroubles::default(),
     })?;
     out.flush()?;
     Ok(ExitCode::NotRunning)

@@ -301,6 +301,8 @@ impl<'a> Session<'a> {
         let report = boot::run(&self.home, &found, &instance, asked);
         let lines = report.lines.iter().chain(&report.remarks);
         lines.for_each(|line| println!("reconcile: {line}"));
+        // The first pass comes upon the same, and need not say it again.
+        self.said.extend(report.remarks);
         Ok(())
     }
 

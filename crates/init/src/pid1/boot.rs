@@ -308,9 +308,8 @@ impl Supervisor {
         let plan = serde_json::from_slice::<Plan>(&self.boot.plan_bytes);
         if let Ok(plan) = plan
             && self.shutdown.is_none()
-            && !self.boot.over
+            && let Some(start) = self.boot.setup_began.take()
         {
-            let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
             self.boot.step("setup", start, None);
             self.take_plan(plan);
         }
@@ -322,14 +321,19 @@ impl Supervisor {
         while self.boot.plan_pipe.is_some() && self.plan_is_waiting() {
             self.plan_readable();
         }
-        if self.boot.over || self.shutdown.is_some() {
+        // Its plan may have come before.
+        let Some(start) = self
+            .boot
+            .setup_began
+            .take()
+            .filter(|_| self.shutdown.is_none())
+        else {
             if exit != Exit::Code(0) && self.shutdown.is_none() {
                 self.output
                     .warn(&format!("setup did not finish its late work ({why})"));
             }
             return;
-        }
-        let start = self.boot.setup_began.take().unwrap_or(self.boot.began);
+        };
         if exit != Exit::Code(0) {
             self.boot.step("setup", start, Some(why.to_owned()));
             self.output

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use herm_sys::fs_at::{Dir, Made, Owner};
+use herm_sys::fs_at::{Dir, Made, Owner, is_left_of};
 
 use super::api_key;
 use super::installed::Installed;
@@ -32,6 +32,8 @@ pub(super) const SEEDED_DIRS: [&str; 10] = [
 /// Where the named profiles are.
 pub(super) const PROFILES: &str = "profiles";
 
+const SOUL: &str = "SOUL.md";
+
 /// A file seeded from the image's templates, and the mode it always has.
 struct Template {
     name: &'static str,
@@ -51,7 +53,7 @@ const TEMPLATES: [Template; 3] = [
         mode: 0o640,
     },
     Template {
-        name: "SOUL.md",
+        name: SOUL,
         source: "docker/SOUL.md",
         mode: 0o644,
     },
@@ -133,6 +135,7 @@ pub(super) fn prepare(
         }),
         reporter,
     };
+    steps.step("leftovers", HomeSteps::sweep);
     steps.step("ownership", |steps| {
         if let Some(owner) = steps.owner {
             outcome.unfinished =
@@ -173,6 +176,21 @@ impl HomeSteps<'_> {
             let advice = advice(&error);
             self.reporter.warn(&format!("{name}: {error}{advice}"));
         }
+    }
+
+    /// Removes what a setup that was killed while it wrote a file has left.
+    fn sweep(&mut self) -> io::Result<()> {
+        let written = PRIVATE_FILES.iter().map(|(name, _)| *name).chain([SOUL]);
+        for found in self.dir.names()? {
+            if written.clone().any(|name| is_left_of(&found, name)) {
+                self.reporter
+                    .did(&format!("remove the unfinished {}", found.display()));
+                if !self.reporter.is_dry_run() {
+                    self.dir.remove(&found)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn make_dirs(&mut self) -> io::Result<()> {

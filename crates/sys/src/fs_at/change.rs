@@ -128,6 +128,17 @@ fn set_owner_of(fd: impl AsFd, owner: Owner) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether `found` is what [`Dir::write_atomic`] of `name` leaves behind when it is killed.
+pub fn is_left_of(found: &OsStr, name: &str) -> bool {
+    let random = found
+        .as_encoded_bytes()
+        .strip_prefix(b".")
+        .and_then(|rest| rest.strip_prefix(name.as_bytes()))
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".tmp"));
+    random.is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// A hidden name beside `name` that nobody can have taken beforehand.
 pub(super) fn temporary_name(name: &OsStr) -> io::Result<OsString> {
     let mut random = [0_u8; 8];

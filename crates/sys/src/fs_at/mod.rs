@@ -27,7 +27,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
-pub use change::Owner;
+pub use change::{Owner, is_left_of};
 pub use own::{Depth, Repair, Repaired};
 pub use tree::{Entry, Visit};
 

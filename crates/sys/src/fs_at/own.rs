@@ -92,6 +92,7 @@ impl Repair {
         let state = State {
             todo: Vec::new(),
             busy: 0,
+            waiting: 0,
             done: Repaired::default(),
         };
         Ok(Self {
@@ -164,8 +165,10 @@ impl Repair {
             }
             let next = until.map_or(tell_at, |until| until.min(tell_at));
             let wait = next.saturating_duration_since(now);
+            state.waiting += 1;
             let woken = self.shared.changed.wait_timeout(state, wait);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
         true
     }
@@ -213,6 +216,8 @@ struct State {
     todo: Vec<Job>,
     /// Jobs that are being done, and may bring others.
     busy: usize,
+    /// Threads that wait for a change. To wake nobody would be a system call all the same.
+    waiting: usize,
     done: Repaired,
 }
 
@@ -270,11 +275,13 @@ impl Shared {
             }
             let Some(job) = state.todo.pop() else {
                 if state.busy == 0 {
-                    self.changed.notify_all();
+                    self.wake(&state);
                     return true;
                 }
+                state.waiting += 1;
                 let woken = self.changed.wait(state);
                 state = woken.unwrap_or_else(PoisonError::into_inner);
+                state.waiting -= 1;
                 continue;
             };
             state.busy += 1;
@@ -283,6 +290,12 @@ impl Shared {
             state = self.lock();
             state.busy -= 1;
             state.take(part);
+            self.wake(&state);
+        }
+    }
+
+    fn wake(&self, state: &State) {
+        if state.waiting > 0 {
             self.changed.notify_all();
         }
     }
@@ -353,8 +366,9 @@ impl Shared {
 
     /// Lets others have the jobs that a part of the work brought.
     fn share(&self, part: Part) {
-        self.lock().take(part);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.take(part);
+        self.wake(&state);
     }
 
     fn visit(&self, entry: &Entry<'_>, depth: Depth, part: &mut Part) {

@@ -295,3 +295,13 @@ fn a_tree_nested_deeper_than_we_have_descriptors_is_removed() {
     world.dir.remove_tree("deep").unwrap();
     assert_eq!(world.dir.names().unwrap(), Vec::<OsString>::new());
 }
+
+#[test]
+fn what_a_killed_writer_leaves_is_known_by_its_name() {
+    let name = change::temporary_name(OsStr::new(".env")).unwrap();
+    assert!(is_left_of(&name, ".env"), "{}", name.display());
+    assert!(!is_left_of(&name, "env") && !is_left_of(&name, "auth.json"));
+    for other in ["..env.tmp", ".env", "..env.0123456789abcdeg.tmp"] {
+        assert!(!is_left_of(OsStr::new(other), ".env"), "{other}");
+    }
+}
