@@ -216,6 +216,7 @@ impl LaunchFacts {
                 signal: None,
                 grace_ms: millis(self.settings.stop_grace_s),
             },
+            finish: None,
             log: LogSpec {
                 dir: Some(home.gateway_log_dir(profile).to_string_lossy().into_owned()),
                 max_bytes: self.settings.log_max_bytes,

@@ -33,6 +33,7 @@ pub fn multicall(argv0: &str, args: &[OsString]) -> Option<u8> {
         },
         "herm-init" => supervise(&text),
         "herm-setup" => setup::main(args),
+        setup::finish::ARGV0 => setup::finish::main(args),
         logproto::ARGV0 => logd::main(&text),
         cookies::ARGV0 => cookies::main(&text),
         _ => return crate::applets::run(name, args),

@@ -1,12 +1,11 @@
 //! What this process may do here: facts for the boot's capability report (contract, section 10).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statvfs};
 use rustix::process::{Pid, getpid};
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
-use crate::cgroup::CgroupRoot;
 use crate::credentials::{Ids, ids};
 use crate::rlimit::{self, Limit, Resource};
 
@@ -23,8 +22,6 @@ pub struct Report {
     pub no_new_privs: bool,
     /// The limit on open descriptors.
     pub open_files: Limit,
-    /// Where we may make groups, if anywhere.
-    pub cgroup: Option<PathBuf>,
 }
 
 impl Report {
@@ -36,7 +33,6 @@ impl Report {
             effective: effective().bits(),
             no_new_privs: no_new_privs().unwrap_or(false),
             open_files: rlimit::get(Resource::OpenFiles),
-            cgroup: CgroupRoot::detect().map(|root| root.path().to_owned()),
         }
     }
 

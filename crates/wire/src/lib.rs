@@ -33,7 +33,8 @@ pub use reply::{
 };
 pub use request::{Op, Request, VerbOptions, WaitFor};
 pub use spec::{
-    EnvVar, HealthSpec, LogSpec, Probe, ReadinessSpec, RestartSpec, ServiceSpec, StopSpec,
+    EnvVar, FinishSpec, HealthSpec, LogSpec, Probe, ReadinessSpec, RestartSpec, ServiceSpec,
+    StopSpec,
 };
 pub use verdict::verdict;
 pub use version::PROTOCOL_VERSION;

@@ -103,6 +103,19 @@ pub struct RestartSpec {
     pub burst: Option<u32>,
 }
 
+/// What is run after each run of a service, before the next: to clean up, or to say by exit 125 that
+/// another start is no use. It gets as arguments, after its own, the exit code (256 where a signal ended the
+/// run), the signal's number or 0, the service's name, and the process id that was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FinishSpec {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Killed after this long; default 5,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
 /// How a service is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -182,6 +195,9 @@ pub struct ServiceSpec {
     /// How it is stopped.
     #[serde(default)]
     pub stop: StopSpec,
+    /// What is run after each of its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<FinishSpec>,
     /// Where its output is kept.
     #[serde(default)]
     pub log: LogSpec,

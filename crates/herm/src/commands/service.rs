@@ -194,6 +194,7 @@ fn spec_of(args: AddArgs) -> Outcome<ServiceSpec> {
         health: None::<HealthSpec>,
         restart: RestartSpec::default(),
         stop: StopSpec::default(),
+        finish: None,
         log: LogSpec::default(),
         port: None,
         initial: Desired::Down,

@@ -12,8 +12,8 @@ use herm_engine::Time;
 use herm_sys::reap::Exit;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
 use herm_wire::{
-    BootReport, BootStep, Desired, EnvVar, EventBody, Feature, HealthSpec, Kind, LogSpec,
-    ReadinessSpec, RestartSpec, ServiceSpec, StopSpec,
+    BootReport, BootStep, Desired, EnvVar, EventBody, HealthSpec, Kind, LogSpec, ReadinessSpec,
+    RestartSpec, ServiceSpec, StopSpec,
 };
 
 use super::convert::Clock;
@@ -83,8 +83,9 @@ impl Boot {
         self.plan.reconcile
     }
 
-    /// A boot that was over before re-execution.
+    /// A boot as far as it came before re-execution.
     pub(crate) fn resumed(
+        over: bool,
         began: Time,
         runtime_dir: PathBuf,
         image: OwnedFd,
@@ -102,7 +103,7 @@ impl Boot {
             plan_bytes: Vec::new(),
             setup_began: None,
             skills_began: None,
-            over: true,
+            over,
         }
     }
 }
@@ -122,13 +123,13 @@ pub(crate) fn come_up(
         .map_err(|error| format!("cannot open my own program: {error}; is /proc mounted?"))?;
     sweep(&runtime_dir);
     let mut boot = Boot::resumed(
+        false,
         began,
         runtime_dir,
         image,
         Plan::default(),
         BootReport::default(),
     );
-    boot.over = false;
     boot.step("listen", began, None);
     Ok(Foundation {
         signals,
@@ -224,7 +225,7 @@ impl Supervisor {
         self.boot.step("environment", start, error);
     }
 
-    fn speaks_for_the_container(&self) -> bool {
+    pub(crate) fn speaks_for_the_container(&self) -> bool {
         self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
     }
 
@@ -388,7 +389,7 @@ impl Supervisor {
             roots_path: self.boot.plan.roots_path.as_deref(),
             open_files: self.open_files,
         };
-        let mut launch = launch::of_service(&service, &common, &[])?;
+        let mut launch = launch::of_service(&service, &service.spec.argv, &common, &[])?;
         give_stdout(&mut launch)?;
         self.spawn_helper(launch, Helper::Skills).map(drop)
     }
@@ -477,63 +478,6 @@ impl Supervisor {
             plan.service_user.clone().unwrap_or_else(identity::own),
         )
     }
-
-    /// Stop graces that can't fit the budget are told at boot, not found out at the stop.
-    fn warn_of_short_budget(&mut self) {
-        for short in self.engine.stop_budget(self.settings.stop_budget) {
-            // A default grace is cut to the budget without a word: nobody asked for it.
-            let asked = self
-                .services
-                .get(short.id)
-                .and_then(|service| service.spec.stop.grace_ms);
-            if asked.is_none() {
-                continue;
-            }
-            let name = self.name_of(short.id);
-            let text = format!(
-                "{name} wants {:?} to stop, and the budget leaves it {:?}; raise HERM_STOP_TIMEOUT \
-                 and docker's --stop-timeout",
-                short.grace, short.granted
-            );
-            self.output.warn(&text);
-            self.boot.report.warnings.push(text);
-        }
-    }
-
-    fn report_features(&mut self) {
-        let mut feature = |name: &str, available: bool, detail: String| {
-            let name = name.to_owned();
-            self.boot.report.features.push(Feature {
-                name,
-                available,
-                detail,
-            });
-        };
-        let uid = Self::uid();
-        feature("root", uid == 0, format!("uid {uid}"));
-        let pid = std::process::id();
-        feature("pid1", herm_sys::process::is_pid1(), format!("pid {pid}"));
-        let group = self.cgroups.as_ref().map(super::cgroups::Cgroups::path);
-        let has_group = group.is_some();
-        let group = group.map_or_else(
-            || {
-                "there is no hierarchy of ours to write to: services are followed by session, \
-                 descent and cookie, and what they use is not measured"
-                    .to_owned()
-            },
-            |path| format!("each service has a group of its own in {path}"),
-        );
-        feature("cgroups", has_group, group);
-        let limit = herm_sys::rlimit::get(herm_sys::rlimit::Resource::OpenFiles).soft;
-        let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
-        let capacity = Self::capacity();
-        let detail = format!("{limit} descriptors, enough for {capacity} services");
-        self.boot.report.features.push(Feature {
-            name: "capacity".to_owned(),
-            available: true,
-            detail,
-        });
-    }
 }
 
 /// The signal that asks the main program to stop is what Docker sends, unless it is told.
@@ -568,6 +512,7 @@ pub(crate) fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec
         health: None::<HealthSpec>,
         restart: RestartSpec::default(),
         stop: StopSpec::default(),
+        finish: None,
         log: LogSpec::default(),
         port: None,
         initial: Desired::Up,
@@ -575,7 +520,7 @@ pub(crate) fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec
     }
 }
 
-fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
+pub(crate) fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
     Service {
         spec,
         ids,
@@ -585,5 +530,7 @@ fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
         recorded: 0,
         scanned: None,
         survivors: Vec::new(),
+        short_told: false,
+        weight: 0,
     }
 }

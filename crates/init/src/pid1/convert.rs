@@ -89,6 +89,10 @@ pub(crate) fn engine_spec(spec: &ServiceSpec) -> Result<Spec, String> {
         },
         grace: millis(spec.stop.grace_ms, default.grace),
     };
+    let finish = FinishPolicy::default();
+    engine.finish = spec.finish.as_ref().map(|spec| FinishPolicy {
+        timeout: millis(spec.timeout_ms, finish.timeout).max(SOONEST),
+    });
     Ok(engine)
 }
 

@@ -82,7 +82,6 @@ impl Supervisor {
     fn spawn(&mut self, id: ServiceId, run: RunId, role: Role) {
         let prepared = match role {
             Role::Main => self.prepare(id, run, &Script::Run),
-            // Only services in s6 format have finish scripts.
             Role::Finish { exit, pid, of: _ } => {
                 self.prepare(id, run, &Script::Finish { exit, pid })
             }
@@ -135,6 +134,7 @@ impl Supervisor {
             record,
             log: None,
             notify: None,
+            notified: 0,
             draining: false,
         };
         self.runs.insert(run.get(), Box::new(known));
@@ -171,7 +171,8 @@ impl Supervisor {
             open_files: self.open_files,
         };
         let invalid = |why: String| (why, Errno::INVAL.raw_os_error());
-        let mut launch = launch::of_service(service, &common, &own).map_err(invalid)?;
+        let argv = script.argv(&service.spec);
+        let mut launch = launch::of_service(service, &argv, &common, &own).map_err(invalid)?;
         let kernel = |what: &str| {
             let what = what.to_owned();
             move |error: Errno| (what, error.raw_os_error())

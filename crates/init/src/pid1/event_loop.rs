@@ -146,6 +146,7 @@ impl Supervisor {
             Helper::Probe => self.probe_ended(pid, done),
             Helper::Cookies => self.cookies_ended(),
             Helper::CheckState => self.state_checked(done, &why),
+            Helper::Finish => self.finish_ended(done, &why),
         }
     }
 }

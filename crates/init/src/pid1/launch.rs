@@ -83,12 +83,13 @@ pub(crate) fn entries(all: Explained) -> Vec<EnvEntry> {
 /// add.
 pub(crate) fn of_service(
     service: &Service,
+    argv: &[String],
     common: &Common<'_>,
     own: &[(String, String)],
 ) -> Result<Launch, String> {
     let env = explained(common.environment, common.roots_path, service, own);
     let spec = &service.spec;
-    let mut launch = of_program(&spec.argv, &env, common)?;
+    let mut launch = of_program(argv, &env, common)?;
     launch.cwd = Some(c_string(spec.cwd.as_deref().unwrap_or("/"))?);
     launch.identity = Some(identity(&service.ids));
     if service.registrar.uid != 0 {

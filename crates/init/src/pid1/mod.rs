@@ -25,6 +25,7 @@ mod probes;
 mod reactor;
 mod records;
 pub(crate) mod reexec;
+mod report;
 mod resume;
 mod scandir;
 mod services;

@@ -20,6 +20,10 @@ use super::supervisor::Supervisor;
 /// Longest notification read.
 const DATAGRAM_BYTES: usize = 4096;
 
+/// Notifications of a run that is not ready yet after which it is not listened to any longer: each wakes
+/// PID 1, and a service may send without end.
+const NOTIFICATIONS_MAX: u32 = 4096;
+
 /// Where a run's socket is.
 pub(crate) fn path(runtime_dir: &Path, run: u64) -> PathBuf {
     runtime_dir.join(format!("notify.{run}"))
@@ -47,8 +51,28 @@ pub(crate) fn forget(runtime_dir: &Path, run: u64) {
 }
 
 impl Supervisor {
+    /// Counts what a run has notified us of, and stops listening to one that never ends.
+    fn is_too_talkative(&mut self, number: u64) -> bool {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return true;
+        };
+        run.notified = run.notified.saturating_add(1);
+        if run.notified <= NOTIFICATIONS_MAX {
+            return false;
+        }
+        let name = run.record.service.clone();
+        self.output.warn(&format!(
+            "{name}: notifies without end; no longer listened to"
+        ));
+        self.close_notifications(number);
+        true
+    }
+
     /// A notification descriptor can be read, or was closed.
     pub(crate) fn notified(&mut self, number: u64) {
+        if self.is_too_talkative(number) {
+            return;
+        }
         let Some(fd) = self.runs.get(&number).and_then(|run| run.notify.as_ref()) else {
             return;
         };
@@ -57,6 +81,8 @@ impl Supervisor {
         match read {
             Ok(count) if count > 0 => {
                 if bytes.get(..count).unwrap_or_default().contains(&b'\n') {
+                    // All it can say is said (s6's protocol).
+                    self.close_notifications(number);
                     self.ready(number);
                 }
             }
@@ -67,6 +93,9 @@ impl Supervisor {
 
     /// A datagram has arrived on a notification socket.
     pub(crate) fn datagram(&mut self, number: u64) {
+        if self.is_too_talkative(number) {
+            return;
+        }
         let Some(run) = self.runs.get(&number) else {
             return;
         };
@@ -93,6 +122,9 @@ impl Supervisor {
             .split(|byte| *byte == b'\n')
             .any(|line| line == b"READY=1");
         if says_ready && sender.is_some_and(|sender| sender == uid || sender == 0) {
+            // Nothing else it may say means anything to us, and who sends to nobody is told at once,
+            // where an unread queue would stop it.
+            self.close_notifications(number);
             self.ready(number);
         }
     }

@@ -4,7 +4,7 @@
 //! now; lines that can't be are counted, and the count is told with the next line that can.
 
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -43,12 +43,19 @@ impl Level {
 pub(crate) struct Output {
     level: Level,
     dropped: u64,
+    /// A description of the same pipe or terminal for us alone, where there could be one: without
+    /// waiting, which the one we share with the main program must not be set to.
+    own: Option<OwnedFd>,
 }
 
 impl Output {
     /// Says lines up to this level.
     pub(crate) fn new(level: Level) -> Self {
-        Self { level, dropped: 0 }
+        Self {
+            level,
+            dropped: 0,
+            own: open_own(rustix::stdio::stdout()),
+        }
     }
 
     /// What people must know.
@@ -80,7 +87,7 @@ impl Output {
                 "warning",
                 &format!("{} lines could not be written", self.dropped),
             );
-            if write_now(rustix::stdio::stdout(), &note) {
+            if self.write_now(&note) {
                 self.dropped = 0;
             }
         }
@@ -89,10 +96,31 @@ impl Output {
             Level::Warn => "warning",
             Level::Info | Level::Debug => "",
         };
-        if !write_now(rustix::stdio::stdout(), &line(prefix, text)) {
+        if !self.write_now(&line(prefix, text)) {
             self.dropped += 1;
         }
     }
+
+    fn write_now(&self, line: &[u8]) -> bool {
+        match &self.own {
+            Some(own) => rustix::io::write(own, line).is_ok(),
+            None => write_now(rustix::stdio::stdout(), line),
+        }
+    }
+}
+
+/// Opens a pipe or a terminal anew, by its link in `/proc`, so that writes to it never wait. A file is
+/// left alone (it would be written from its beginning, and doesn't wait), and so is a socket (it can't be
+/// opened, and knows `RWF_NOWAIT`).
+fn open_own(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+    let kind = FileType::from_raw_mode(fstat(fd).ok()?.st_mode);
+    if !matches!(kind, FileType::Fifo | FileType::CharacterDevice) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).ok()
 }
 
 fn line(prefix: &str, text: &str) -> Vec<u8> {
@@ -119,8 +147,9 @@ fn write_now(fd: BorrowedFd<'_>, line: &[u8]) -> bool {
     if poll(&mut fds, Some(&no_wait)) != Ok(1) {
         return false;
     }
-    // Another writer of the same pipe may fill it between the poll and the write, hence NOWAIT;
-    // terminals and old kernels don't know the flag, and there the poll has to do.
+    // Another writer of the same pipe may fill it between the poll and the write, hence NOWAIT; pipes of
+    // kernels before 6.4 don't know the flag. Where such a pipe could not be opened anew either (without
+    // /proc, or another user's), the poll has to do.
     match rustix::io::pwritev2(fd, &[IoSlice::new(line)], u64::MAX, ReadWriteFlags::NOWAIT) {
         Ok(_) => true,
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::SPIPE) => {
@@ -144,6 +173,23 @@ mod tests {
             written += 1;
         }
         assert!(written > 0);
+    }
+
+    #[test]
+    fn a_description_of_our_own_never_waits_and_leaves_the_shared_one_alone() {
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let own = open_own(writer.as_fd()).unwrap();
+        let text = [b'x'; 4096];
+        let full = loop {
+            if let Err(error) = rustix::io::write(&own, &text) {
+                break error;
+            }
+        };
+        assert_eq!(full, Errno::AGAIN);
+        let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+        let file = tempfile::tempfile().unwrap();
+        assert!(open_own(file.as_fd()).is_none());
     }
 
     #[test]

@@ -112,7 +112,7 @@ record_with_json! {
         instance, began, runtime_dir, cmd, listener, open_files, feed, booted, engine, logd, hold,
         slot, scan_dir, exit_code; json plan, report; without
     }
-    Service { registrar, annotation, recorded, scanned; json spec, ids, order; without survivors }
+    Service { registrar, annotation, recorded, scanned; json spec, ids, order; without survivors, short_told, weight }
     RunRecord {
         run, service, pid, uid, gid, log_fd, notify_fd, exited, end, executed, grouped; json log;
         without

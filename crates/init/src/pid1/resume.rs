@@ -3,16 +3,18 @@
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixListener;
 
-use herm_engine::{Event, Exit, Role, RunId, SortedMap, SortedSet, SpawnFailure, Time};
+use herm_engine::{Event, Exit, RunId, SortedMap, SortedSet, SpawnFailure, Time};
 use herm_sys::exec::{Image, own_image, replace, take_inherited};
 use herm_sys::memfd::SharedMemory;
 use herm_sys::process;
 use herm_sys::reap::reap_next;
+use herm_sys::signals::{self, Signal};
 
 use super::boot::{Boot, take_over_signals};
 use super::convert::{Clock, exit};
 use super::driver::raw_pid;
 use super::journal::Journal;
+use super::known_set::strays;
 use super::records::{self, Records, Restored, inherit, keep};
 use super::reexec::{Resumption, arm_panics, c_strings, engine_of, own_env, own_name};
 use super::services::{RunRecord, Services};
@@ -73,6 +75,7 @@ fn adopt(
     // It was understood at boot. What can't be followed by now must not end everything.
     let (settings, ..) = Settings::read(&environment);
     let boot = Boot::resumed(
+        globals.booted,
         Time::from_nanos(globals.began),
         globals.runtime_dir.clone().into(),
         image,
@@ -109,6 +112,7 @@ fn adopt(
     supervisor.adopt_logd(globals.logd, globals.hold);
     supervisor.resume_shutdown(globals.exit_code);
     if !globals.booted && supervisor.shutdown.is_none() {
+        supervisor.end_half_a_boot();
         supervisor.begin_boot();
     }
     supervisor.output.info(&format!(
@@ -129,6 +133,20 @@ impl Supervisor {
         self.services = services;
     }
 
+    /// The boot begins again: what was under way of it (setup, most of all) must not be at work beside
+    /// its successor.
+    fn end_half_a_boot(&mut self) {
+        let ours = self.expected_children();
+        for child in strays(&ours).unwrap_or_default() {
+            // It leads a session of its own. It may be gone already, and is reaped as an orphan.
+            let _ = signals::kill_group(child, Signal::KILL);
+            let _ = signals::kill(child, Signal::KILL);
+        }
+        // It is found out once more.
+        self.boot.report = herm_wire::BootReport::default();
+        self.output.warn("the boot was not over; it begins again");
+    }
+
     /// Finds out what became of every run, and tells the engine.
     fn adopt_runs(&mut self, records: Vec<RunRecord>, unrecorded: Option<(u64, u32)>) {
         let mut dead: SortedMap<u32, Exit> = SortedMap::new();
@@ -145,16 +163,15 @@ impl Supervisor {
             let run = Run {
                 log: inherit(record.log_fd),
                 notify: inherit(record.notify_fd),
+                notified: 0,
                 draining: false,
                 record,
             };
             self.runs.insert(run.record.run, Box::new(run));
         }
         let known: SortedSet<u64> = self.engine.runs().iter().map(|run| run.1.get()).collect();
-        for (_, run, role, _) in self.engine.runs() {
-            if role == Role::Main {
-                self.adopt_run_state(run, &dead);
-            }
+        for (_, run, _, _) in self.engine.runs() {
+            self.adopt_run_state(run, &dead);
         }
         // Runs the engine is done with only have their logs left.
         let over: Vec<u64> = self

@@ -47,6 +47,10 @@ pub(crate) struct Service {
     pub(crate) scanned: Option<Scanned>,
     /// Processes of an earlier run that live and could not be ended.
     pub(crate) survivors: Vec<u32>,
+    /// It was told that its grace can't fit the budget of a shutdown.
+    pub(crate) short_told: bool,
+    /// About how much memory its spec takes, bytes.
+    pub(crate) weight: usize,
 }
 
 impl Service {
@@ -116,12 +120,27 @@ fn make_plain(view: &mut ServiceView) {
     }
 }
 
+/// About how much memory a spec takes, bytes.
+fn weight_of(spec: &ServiceSpec) -> usize {
+    const EACH: usize = size_of::<String>();
+    let texts = |texts: &[String]| texts.iter().map(|text| text.len() + EACH).sum::<usize>();
+    let variables = spec.env.iter().map(|(name, variable)| {
+        name.len() + variable.value.len() + variable.origin.len() + 3 * EACH
+    });
+    let finish = spec.finish.as_ref().map_or(0, |finish| texts(&finish.argv));
+    let lists = [&spec.argv, &spec.unset_env, &spec.requires, &spec.after];
+    let lists: usize = lists.into_iter().map(|list| texts(list)).sum();
+    size_of::<ServiceSpec>() + lists + finish + variables.sum::<usize>()
+}
+
 /// All services, by the engine's id and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
     by_id: SortedMap<ServiceId, Box<Service>>,
     /// In the order of their names.
     named: Vec<ServiceId>,
+    /// What the specs of each user's services weigh together.
+    weights: SortedMap<u32, usize>,
 }
 
 impl Services {
@@ -131,9 +150,13 @@ impl Services {
     }
 
     /// Adds or replaces.
-    pub(crate) fn insert(&mut self, id: ServiceId, service: Service) {
+    pub(crate) fn insert(&mut self, id: ServiceId, mut service: Service) {
         let place = self.place_of(service.name());
-        self.by_id.insert(id, Box::new(service));
+        service.weight = weight_of(&service.spec);
+        *self.weights.get_or_default(service.registrar.uid) += service.weight;
+        if let Some(old) = self.by_id.insert(id, Box::new(service)) {
+            self.forget_weight(&old);
+        }
         match place {
             Ok(place) => {
                 if let Some(known) = self.named.get_mut(place) {
@@ -149,7 +172,23 @@ impl Services {
         if let Ok(place) = self.place_of(self.get(id)?.name()) {
             self.named.remove(place);
         }
-        self.by_id.remove(&id).map(|service| *service)
+        let service = self.by_id.remove(&id)?;
+        self.forget_weight(&service);
+        Some(*service)
+    }
+
+    fn forget_weight(&mut self, service: &Service) {
+        if let Some(weight) = self.weights.get_mut(&service.registrar.uid) {
+            *weight = weight.saturating_sub(service.weight);
+        }
+    }
+
+    /// What a user's services would weigh with this one, in the place of one of the same name.
+    pub(crate) fn weight_with(&self, uid: u32, spec: &ServiceSpec) -> usize {
+        let now = self.weights.get(&uid).copied().unwrap_or(0);
+        let old = self.id_of(&spec.name).and_then(|id| self.get(id));
+        let old = old.filter(|old| old.registrar.uid == uid);
+        now.saturating_sub(old.map_or(0, |old| old.weight)) + weight_of(spec)
     }
 
     /// By the engine's id.
@@ -243,4 +282,48 @@ pub(crate) struct RunRecord {
     pub(crate) executed: bool,
     /// It has a control group of its own.
     pub(crate) grouped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pid1::boot::{own_service, own_spec};
+    use herm_wire::Kind;
+
+    fn service(name: &str, uid: u32, argument: usize) -> Service {
+        let argv = vec!["x".repeat(argument)];
+        let spec = own_spec(name, Kind::Service, argv);
+        let ids = crate::pid1::identity::own();
+        Service {
+            registrar: Registrar { uid },
+            ..own_service(spec, ids)
+        }
+    }
+
+    #[test]
+    fn what_a_user_has_registered_is_weighed_through_replacement_and_removal() {
+        let mut services = Services::default();
+        let mut engine = herm_engine::Engine::new(herm_engine::Config::default(), 1);
+        let mut add = |services: &mut Services, service: Service| {
+            let spec = herm_engine::Spec::new(service.name());
+            let (now, want) = (herm_engine::Time::ZERO, herm_engine::Want::Down);
+            let id = services.id_of(service.name());
+            let id = id.unwrap_or_else(|| engine.register(now, spec, want).unwrap());
+            services.insert(id, service);
+            id
+        };
+        let next = own_spec("next", Kind::Service, Vec::new());
+        let empty = services.weight_with(7, &next);
+        let big = add(&mut services, service("a", 7, 5000));
+        add(&mut services, service("other", 8, 9000));
+        let with_big = services.weight_with(7, &next) - empty;
+        assert!((5000..6000).contains(&with_big), "{with_big}");
+        add(&mut services, service("a", 7, 100));
+        let with_small = services.weight_with(7, &next) - empty;
+        assert_eq!(with_big - with_small, 4900);
+        let again = services.weight_with(7, &service("a", 7, 5000).spec);
+        assert_eq!(again, with_big, "in the place of its namesake");
+        services.remove(big);
+        assert_eq!(services.weight_with(7, &next), empty);
+    }
 }

@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
-use herm_engine::{Exit, RunEnd, Time};
+use herm_engine::{Exit, RunEnd, StateName, Time};
 use herm_sys::signals::{self, Signal};
 use herm_wire::{EventBody, Kind};
 
 use super::known_set::signal_member;
 use super::main_process;
 use super::supervisor::{Helper, Supervisor};
+use crate::setup::finish;
 
+/// The part of the budget that is kept for the image's own scripts, where it has some: one in this many.
+const SCRIPTS_SHARE: u32 = 4;
+/// What runs the scripts ends them itself in time; if it doesn't, this much later it is killed.
+const SCRIPTS_OVERRUN: Duration = Duration::from_millis(500);
+/// Names in a message of who is still stopping.
+const NAMES_TOLD: usize = 10;
 /// How long killed stragglers are waited for.
 const STRAGGLERS_WITHIN: Duration = Duration::from_secs(1);
 /// How long the log daemon has to write what is left.
@@ -18,8 +25,10 @@ const LOGS_WITHIN: Duration = Duration::from_secs(1);
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Services stop.
-    Services,
+    /// Services stop; when it is told who is not down yet.
+    Services(Time),
+    /// The image's scripts run; until when.
+    Scripts(Time),
     /// Whoever is left was killed; until when they are waited for.
     Stragglers(Time),
     /// The log daemon writes what is left; until when.
@@ -50,7 +59,7 @@ impl Supervisor {
         if self.engine.is_shutting_down() {
             let began = self.clock().now;
             self.shutdown = Some(Shutdown {
-                phase: Phase::Services,
+                phase: Phase::Services(began + self.settings.stop_budget / 2),
                 code,
                 began,
             });
@@ -66,16 +75,22 @@ impl Supervisor {
             shutdown.code = code.or(shutdown.code);
             return;
         }
+        let budget = self.settings.stop_budget;
         self.shutdown = Some(Shutdown {
-            phase: Phase::Services,
+            phase: Phase::Services(now + budget / 2),
             code,
             began: now,
         });
         self.publish(EventBody::ShuttingDown);
         self.kill_setup();
         self.close_pipes();
-        let budget = self.settings.stop_budget;
-        self.engine.shutdown(now, budget);
+        // Scripts that come after the services need some of the time, too.
+        let reserved = if self.has_finish_scripts() {
+            budget / SCRIPTS_SHARE
+        } else {
+            Duration::ZERO
+        };
+        self.engine.shutdown(now, budget.saturating_sub(reserved));
         self.drain();
     }
 
@@ -101,15 +116,79 @@ impl Supervisor {
         let Some(shutdown) = &mut self.shutdown else {
             return;
         };
-        shutdown.phase = Phase::Stragglers(now + STRAGGLERS_WITHIN);
-        let took = now.since(shutdown.began);
+        let began = shutdown.began;
+        let took = now.since(began);
         if left > 0 {
             self.output
                 .warn(&format!("{left} services did not end within the budget"));
         }
         self.output
             .debug(&format!("services are down after {took:?}"));
+        let until = began + self.settings.stop_budget;
+        if self.has_finish_scripts() && self.start_finish(now, until) {
+            return;
+        }
+        self.end_stragglers(now);
+    }
+
+    /// Whether the image has scripts for the end, and they are ours to run: what was never up is not
+    /// taken down, and only a container's own supervisor does it.
+    fn has_finish_scripts(&self) -> bool {
+        self.boot.is_over() && self.speaks_for_the_container() && finish::has_scripts()
+    }
+
+    fn start_finish(&mut self, now: Time, until: Time) -> bool {
+        let budget = until.since(now);
+        let argv = [finish::ARGV0.to_owned(), budget.as_millis().to_string()];
+        let started = self.own_program(&argv).and_then(|mut launch| {
+            super::logs::give_stdout(&mut launch)?;
+            self.spawn_helper(launch, Helper::Finish)
+        });
+        if let Err(why) = &started {
+            self.output
+                .warn(&format!("cannot run {}: {why}", finish::DIR));
+        } else if let Some(shutdown) = &mut self.shutdown {
+            self.output.info(&format!("running {}", finish::DIR));
+            shutdown.phase = Phase::Scripts(until + SCRIPTS_OVERRUN);
+        }
+        started.is_ok()
+    }
+
+    /// The scripts are done, or what ran them is dead.
+    pub(crate) fn finish_ended(&mut self, done: bool, why: &str) {
+        if !done {
+            self.output
+                .warn(&format!("{}: not all of it was run: {why}", finish::DIR));
+        }
+        let shutdown = self.shutdown.as_ref();
+        if shutdown.is_some_and(|shutdown| matches!(shutdown.phase, Phase::Scripts(_))) {
+            self.end_stragglers(self.clock().now);
+        }
+    }
+
+    fn end_stragglers(&mut self, now: Time) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.phase = Phase::Stragglers(now + STRAGGLERS_WITHIN);
+        }
         self.kill_stragglers();
+    }
+
+    /// Names who is not down yet when half of the budget is gone.
+    fn tell_who_drains(&mut self, now: Time) {
+        let mut names = Vec::new();
+        for (id, service) in self.services.iter() {
+            let status = self.engine.status(now, id);
+            if status.is_some_and(|status| status.state == StateName::Stopping) {
+                names.push(service.name());
+            }
+        }
+        let count = names.len();
+        names.truncate(NAMES_TOLD);
+        let names = names.join(", ");
+        if count > 0 {
+            self.output
+                .info(&format!("still stopping: {count} ({names})"));
+        }
     }
 
     /// Kills everyone below us but the log daemon.
@@ -141,7 +220,21 @@ impl Supervisor {
                     Phase::Logs(now + LOGS_WITHIN)
                 }
                 Phase::Logs(until) if now >= until || self.logs.is_finished() => Phase::Over,
-                Phase::Services | Phase::Stragglers(_) | Phase::Logs(_) | Phase::Over => return,
+                Phase::Services(tell) if now >= tell => {
+                    self.tell_who_drains(now);
+                    Phase::Services(Time::MAX)
+                }
+                Phase::Scripts(until) if now >= until => {
+                    self.output
+                        .warn(&format!("{}: its budget is spent", finish::DIR));
+                    self.kill_stragglers();
+                    Phase::Stragglers(now + STRAGGLERS_WITHIN)
+                }
+                Phase::Services(_)
+                | Phase::Scripts(_)
+                | Phase::Stragglers(_)
+                | Phase::Logs(_)
+                | Phase::Over => return,
             };
             if let Some(shutdown) = &mut self.shutdown {
                 shutdown.phase = next;
@@ -159,8 +252,11 @@ impl Supervisor {
     /// When the end goes on by itself.
     pub(crate) fn shutdown_deadline(&self) -> Option<Time> {
         match self.shutdown.as_ref()?.phase {
-            Phase::Stragglers(until) | Phase::Logs(until) => Some(until),
-            Phase::Services | Phase::Over => None,
+            Phase::Services(until)
+            | Phase::Scripts(until)
+            | Phase::Stragglers(until)
+            | Phase::Logs(until) => Some(until).filter(|until| *until < Time::MAX),
+            Phase::Over => None,
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) log: Option<OwnedFd>,
     /// The read end of its notification pipe, or its datagram socket.
     pub(crate) notify: Option<OwnedFd>,
+    /// How often it has notified us.
+    pub(crate) notified: u32,
     /// The engine waits for its last process to go.
     pub(crate) draining: bool,
 }
@@ -57,6 +59,8 @@ pub(crate) enum Helper {
     Cookies,
     /// Tries the state on the binary that is to take over.
     CheckState,
+    /// Runs the image's scripts at the end.
+    Finish,
 }
 
 /// Everything.

@@ -6,6 +6,7 @@
 
 mod api_key;
 mod docker_socket;
+pub(crate) mod finish;
 mod home;
 mod hooks;
 mod identity;

@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod exits;
+mod finish;
 mod logs;
 mod privilege;
 mod processes;

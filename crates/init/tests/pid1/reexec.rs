@@ -193,3 +193,47 @@ fn a_fault_under_load_restarts_no_service_and_the_clients_go_on() {
         .filter(|s| s.name.starts_with("busy"));
     assert!(busy.into_iter().all(|s| s.state == State::Down));
 }
+
+#[test]
+fn a_fault_during_the_boot_ends_in_one_whole_boot() {
+    for _ in 0..5 {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("echo started >> {}; exec sleep 3000", file.path().display());
+        let world = World::with(&["/bin/sh", "-c", &script], &[]);
+        // It answers from the first moments on, long before setup is over.
+        let mut client = world.connect();
+        client.hello();
+        kill(FAULT, world.pid());
+        world.until_said("resumed with");
+        world.booted().until_state("main", State::Running);
+        let started = world.until("the main program has started", || {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            (!text.is_empty()).then_some(text)
+        });
+        assert_eq!(started, "started\n", "once: {}", world.said());
+    }
+}
+
+#[test]
+fn without_its_journal_nothing_is_resumed_and_nothing_is_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_herm-init"));
+    let refused = program
+        .args(["--resume", "99"])
+        .env("HERM_RUN_DIR", dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(70));
+    let said = String::from_utf8_lossy(&refused.stdout);
+    assert!(said.contains("descriptor 99 is not open"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    // A descriptor that is something else is no journal.
+    let mut shell = std::process::Command::new("/bin/sh");
+    let script = format!(
+        "exec {} --resume 9 9</dev/null",
+        env!("CARGO_BIN_EXE_herm-init")
+    );
+    let refused = shell.args(["-c", &script]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(70), "{refused:?}");
+}

@@ -1,6 +1,6 @@
 //! Orders, and what status says of them.
 
-use herm_wire::{Desired, ErrorCode, Op, ReadinessSpec, State, WaitFor};
+use herm_wire::{Body, Desired, ErrorCode, Op, ReadinessSpec, State, WaitFor};
 
 use crate::world::{World, kill, lives, service_of, shell, sleeper, waiting};
 
@@ -211,4 +211,98 @@ fn a_wait_that_takes_too_long_says_how_things_stand() {
     let error = client.ask(wait).unwrap_err();
     assert_eq!(error.code, ErrorCode::TimedOut);
     assert!(error.message.contains("down"), "{error:?}");
+}
+
+#[test]
+fn notifications_without_end_do_not_wake_the_supervisor_without_end() {
+    let world = World::new();
+    let mut client = world.booted();
+    let mut ready = shell(
+        "ready",
+        "trap '' PIPE; while echo; do :; done >&3 2>/dev/null; exec sleep 1000",
+    );
+    ready.readiness = ReadinessSpec::Notify { fd: 3 };
+    client.register(ready).unwrap();
+    client.start("ready").unwrap();
+    // Nobody reads what comes after the first line: the writer is told, and goes on with something else.
+    world.until("the writer is told", || {
+        let pid = client.service("ready").pid?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name.trim() == "sleep").then_some(())
+    });
+    let mut never = shell(
+        "never",
+        "trap '' PIPE; while printf x; do :; done >&3 2>/dev/null; exec sleep 1000",
+    );
+    never.readiness = ReadinessSpec::Notify { fd: 3 };
+    client.register(never).unwrap();
+    world.until_said("never: notifies without end");
+    assert!(!client.service("never").ready);
+}
+
+#[test]
+fn a_grace_that_can_not_fit_the_budget_is_told_by_name() {
+    let world = World::with(&[], &[("HERM_STOP_TIMEOUT", "3")]);
+    let mut client = world.booted();
+    let mut slow = sleeper("slow");
+    slow.stop.grace_ms = Some(60_000);
+    client.register(slow).unwrap();
+    client.register(sleeper("quick")).unwrap();
+    world.until_said("slow wants 60s to stop, and the budget leaves it 3s");
+    assert!(!world.said().contains("quick wants"));
+}
+
+#[test]
+fn who_is_still_stopping_is_told_by_name_at_half_of_the_budget() {
+    let mut world = World::with(&[], &[("HERM_STOP_TIMEOUT", "1")]);
+    let mut client = world.booted();
+    client
+        .register(shell(
+            "stubborn",
+            "trap '' TERM; while :; do sleep 0.05; done",
+        ))
+        .unwrap();
+    client.register(sleeper("obedient")).unwrap();
+    client.start("stubborn").unwrap();
+    client.start("obedient").unwrap();
+    world.signal("TERM");
+    world.wait();
+    assert!(
+        world.said().contains("still stopping: 1 (stubborn)"),
+        "{}",
+        world.said()
+    );
+}
+
+#[test]
+fn the_capability_report_names_what_there_is_and_what_is_done_without_the_rest() {
+    let world = World::new();
+    let mut client = world.booted();
+    let Body::Boot(report) = client.ask(Op::Boot).unwrap() else {
+        panic!("no report");
+    };
+    let names: Vec<&str> = report.features.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "root",
+            "pid1",
+            "capabilities",
+            "other-users",
+            "no-new-privileges",
+            "cgroups",
+            "capacity",
+            "state-in-memory",
+            "writable"
+        ]
+    );
+    let pid1 = &report.features[1];
+    assert!(!pid1.available, "a test is no container");
+    for feature in report
+        .features
+        .iter()
+        .filter(|f| !f.available && f.name != "no-new-privileges")
+    {
+        world.until_said(&format!("not here: {}: ", feature.name));
+    }
 }

@@ -401,6 +401,7 @@ pub(crate) fn shell(name: &str, script: &str) -> ServiceSpec {
         health: None,
         restart: RestartSpec::default(),
         stop: StopSpec::default(),
+        finish: None,
         log: LogSpec::default(),
         port: None,
         initial: Desired::Up,

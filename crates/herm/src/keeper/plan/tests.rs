@@ -22,6 +22,7 @@ fn spec(name: &ProfileName) -> ServiceSpec {
         health: None,
         restart: RestartSpec::default(),
         stop: StopSpec::default(),
+        finish: None,
         log: LogSpec::default(),
         port: Some(9200),
         initial: Want::Down,

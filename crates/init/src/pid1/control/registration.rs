@@ -19,6 +19,9 @@ const DESCRIPTORS_PER_SERVICE: u64 = 2;
 /// Descriptors kept for helpers and herm itself, besides those for clients.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
+/// What all specs of one user may take together: 10,000 services of 3 KiB.
+const SPEC_BYTES_PER_USER_MAX: usize = 32 << 20;
+
 /// Descriptors below this are the service's to name for its notifications.
 const NOTIFY_FD_MAX: u32 = 1024;
 
@@ -70,6 +73,7 @@ impl Supervisor {
         } else {
             self.check_capacity()?;
         }
+        self.check_bytes(peer, &spec)?;
         let ids = Self::identity_of(peer, named);
         self.settings.complete(&mut spec);
         let service = Service {
@@ -81,8 +85,12 @@ impl Supervisor {
             recorded: 0,
             scanned: None,
             survivors: Vec::new(),
+            short_told: false,
+            weight: 0,
         };
-        self.supervise(service)
+        let body = self.supervise(service)?;
+        self.warn_of_its_grace(name.as_str());
+        Ok(body)
     }
 
     /// Registers a service whose right to exist is settled: herm's own, or a peer's after checks.
@@ -190,6 +198,22 @@ impl Supervisor {
         Err(error)
     }
 
+    /// What one user may have us keep, so that no other goes short of memory.
+    fn check_bytes(&self, peer: &Peer, spec: &ServiceSpec) -> Result<(), ErrorBody> {
+        let weight = self.services.weight_with(peer.uid, spec);
+        if peer.uid == 0 || weight <= SPEC_BYTES_PER_USER_MAX {
+            return Ok(());
+        }
+        let limit = SPEC_BYTES_PER_USER_MAX >> 20;
+        let text = format!(
+            "uid {} has registered {limit} MiB of services already",
+            peer.uid
+        );
+        let mut error = failure(ErrorCode::NoCapacity, text);
+        error.hint = Some("unregister some, or register smaller ones".into());
+        Err(error)
+    }
+
     /// How many services there are descriptors for.
     pub(crate) fn capacity() -> u64 {
         let limit = herm_sys::rlimit::get(herm_sys::rlimit::Resource::OpenFiles).soft;
@@ -215,10 +239,14 @@ fn not_registered(error: &RegisterError) -> ErrorBody {
 /// What can be wrong with a spec whoever registers it.
 fn check(spec: &ServiceSpec) -> Result<(), String> {
     let name = &spec.name;
-    if spec.argv.first().is_none_or(String::is_empty) {
-        return Err(format!("{name} has no program: argv is empty"));
+    let finish = spec.finish.as_ref().map(|finish| finish.argv.as_slice());
+    for argv in [Some(spec.argv.as_slice()), finish].into_iter().flatten() {
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(format!("{name} has no program: argv is empty"));
+        }
     }
-    let mut texts = spec.argv.iter().chain(&spec.cwd).chain(&spec.log.dir);
+    let texts = spec.argv.iter().chain(finish.unwrap_or_default());
+    let mut texts = texts.chain(&spec.cwd).chain(&spec.log.dir);
     if let Some(text) = texts.find(|text| text.contains('\0')) {
         return Err(format!("{text:?} contains a zero byte"));
     }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use herm_engine::{Exit, ServiceId};
 use herm_sys::spawn::{Launch, Program};
+use herm_wire::ServiceSpec;
 
 use super::entry::Refusal;
 use crate::pid1::launch::hand_over;
@@ -119,21 +120,43 @@ impl Supervisor {
     }
 }
 
+impl Script {
+    /// The command of a service that was registered with one.
+    pub(crate) fn argv(&self, spec: &ServiceSpec) -> Vec<String> {
+        match (self, &spec.finish) {
+            (Self::Finish { exit, pid }, Some(finish)) => {
+                let mut argv = finish.argv.clone();
+                argv.extend(told(*exit, &spec.name, *pid));
+                argv
+            }
+            (Self::Run | Self::Finish { .. }, _) => spec.argv.clone(),
+        }
+    }
+}
+
+/// What comes after it learns of a run: how it ended, whose it was, and its process.
+fn told(exit: Exit, name: &str, pid: u32) -> [String; 4] {
+    let (code, signal) = match exit {
+        Exit::Code(code) => (u16::from(code), 0),
+        Exit::Signal { signal, core: _ } => (256, signal),
+    };
+    [
+        code.to_string(),
+        signal.to_string(),
+        name.to_owned(),
+        pid.to_string(),
+    ]
+}
+
 /// The words a script gets: its own name, and what s6 gives it.
 fn words(script: &Script, slot: &str) -> Vec<CString> {
-    let mut words = match script {
-        Script::Run => vec!["./run".to_owned()],
-        Script::Finish { exit, pid: _ } => {
-            let (code, signal) = match exit {
-                Exit::Code(code) => (u16::from(*code), 0),
-                Exit::Signal { signal, core: _ } => (256, *signal),
-            };
-            vec!["./finish".to_owned(), code.to_string(), signal.to_string()]
+    let mut words = Vec::new();
+    match script {
+        Script::Run => words.extend(["./run".to_owned(), slot.to_owned()]),
+        Script::Finish { exit, pid } => {
+            words.push("./finish".to_owned());
+            words.extend(told(*exit, slot, *pid));
         }
-    };
-    words.push(slot.to_owned());
-    if let Script::Finish { pid, .. } = script {
-        words.push(pid.to_string());
     }
     words
         .into_iter()

@@ -172,6 +172,8 @@ impl Supervisor {
             order: None,
             recorded: 0,
             survivors: Vec::new(),
+            short_told: false,
+            weight: 0,
             scanned: Some(Scanned {
                 slot: slot.to_owned(),
                 directory: Some(entry.identity),

@@ -1,0 +1,124 @@
+//! The image's own scripts at the end: `/etc/cont-finish.d` (contract section 3.7, `s6.md` section 6.2).
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::hooks::{self, HookError};
+use crate::environment::Environment;
+
+/// The scripts.
+pub(crate) const DIR: &str = "/etc/cont-finish.d";
+
+/// The name (argv[0]) by which `herm-init` runs them.
+pub(crate) const ARGV0: &str = "herm-finish";
+
+/// Whether there are any.
+pub(crate) fn has_scripts() -> bool {
+    hooks::scripts(Path::new(DIR)).is_ok_and(|scripts| !scripts.is_empty())
+}
+
+/// Entry point of `herm-finish MILLISECONDS`: runs the scripts one after another, all of them within that
+/// time. What they return changes nothing; it is told.
+pub(crate) fn main(args: &[OsString]) -> u8 {
+    let budget = args.first().and_then(|text| text.to_str()?.parse().ok());
+    let Some(budget) = budget.map(Duration::from_millis) else {
+        return 2;
+    };
+    let environment = Environment::capture();
+    let each = environment
+        .get_nonempty("S6_KILL_FINISH_MAXTIME")
+        .and_then(|text| text.parse().ok())
+        .filter(|limit| *limit > 0)
+        .map(Duration::from_millis);
+    let problems = run(Path::new(DIR), budget, each, &environment);
+    for problem in problems {
+        eprintln!("finish: {problem}");
+    }
+    0
+}
+
+/// What went wrong, in order.
+fn run(
+    dir: &Path,
+    budget: Duration,
+    each: Option<Duration>,
+    environment: &Environment,
+) -> Vec<String> {
+    let began = Instant::now();
+    let mut problems = Vec::new();
+    let scripts = match hooks::scripts(dir) {
+        Ok(scripts) => scripts,
+        Err(error) => return vec![format!("{} can't be read: {error}", dir.display())],
+    };
+    for script in scripts {
+        let left = budget.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            problems.push(format!(
+                "{} is not run: the budget of the stop is spent",
+                script.display()
+            ));
+            continue;
+        }
+        let limit = each.map_or(left, |each| each.min(left));
+        let started = Instant::now();
+        let variables = environment.for_root().map(|(n, v)| (n.into(), v.into()));
+        match hooks::run(&script, variables, &[], Some(limit)) {
+            Ok(()) => {}
+            Err(_) if started.elapsed() >= limit => problems.push(format!(
+                "{} was not done within {limit:?}, and is killed",
+                script.display()
+            )),
+            Err(error @ (HookError::NotRun { .. } | HookError::Failed { .. })) => {
+                problems.push(error.to_string());
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn with_scripts(scripts: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, body) in scripts {
+            let path = dir.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        dir
+    }
+
+    fn environment() -> Environment {
+        Environment::from_variables([("PATH".into(), "/usr/bin:/bin".into())])
+    }
+
+    #[test]
+    fn all_scripts_run_in_order_whatever_the_others_return() {
+        let dir = with_scripts(&[
+            ("20-b", "echo b >> \"$0.d\"; exit 3"),
+            ("10-a", "mv \"$0\" \"$0.done\""),
+            (".x", "exit 1"),
+        ]);
+        let problems = run(dir.path(), Duration::from_secs(60), None, &environment());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("20-b") && problems[0].contains("exit 3"));
+        assert!(dir.path().join("10-a.done").exists() && dir.path().join("20-b.d").exists());
+    }
+
+    #[test]
+    fn a_script_that_takes_too_long_is_named_and_so_are_those_that_are_left_out() {
+        let dir = with_scripts(&[("10-slow", "exec sleep 60"), ("20-next", "exit 0")]);
+        let budget = Duration::from_millis(200);
+        let problems = run(dir.path(), budget, None, &environment());
+        assert!(problems[0].contains("10-slow was not done"), "{problems:?}");
+        assert!(problems[1].contains("20-next is not run"), "{problems:?}");
+        let each = Some(Duration::from_millis(100));
+        let problems = run(dir.path(), Duration::from_secs(60), each, &environment());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+}
