@@ -130,6 +130,12 @@ pub struct ServiceView {
     /// Uid it runs as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Services that must be ready (or done) before it starts.
+    #[serde(default, skip_serializing_if = "alloc::vec::Vec::is_empty")]
+    pub requires: alloc::vec::Vec<String>,
+    /// Services that start before it where they start at all.
+    #[serde(default, skip_serializing_if = "alloc::vec::Vec::is_empty")]
+    pub after: alloc::vec::Vec<String>,
     /// Processes of an earlier run that still live, where there are any.
     #[serde(default, skip_serializing_if = "alloc::vec::Vec::is_empty")]
     pub survivors: alloc::vec::Vec<u32>,
@@ -160,6 +166,8 @@ impl ServiceView {
             cpu_percent: None,
             log_dir: None,
             uid: None,
+            requires: alloc::vec::Vec::new(),
+            after: alloc::vec::Vec::new(),
             survivors: alloc::vec::Vec::new(),
         }
     }

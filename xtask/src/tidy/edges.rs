@@ -96,6 +96,13 @@ const CRATES: &[Crate] = &[
         reason: "the volume's files, synchronously; no supervisor in it",
     },
     Crate {
+        name: "herm-dashboard",
+        may_use: &["herm-home", "herm-wire"],
+        never: &[TLS],
+        budget: None,
+        reason: "what the network talks to: a client of the control socket and a reader of the home, like any other",
+    },
+    Crate {
         name: "herm-gateway",
         may_use: &["herm-home", "herm-wire"],
         never: &[],
@@ -105,6 +112,7 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "herm",
         may_use: &[
+            "herm-dashboard",
             "herm-gateway",
             "herm-home",
             "herm-init",

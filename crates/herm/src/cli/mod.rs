@@ -1,6 +1,7 @@
 //! The command line as data: one definition per command, from which the parser, `--help`, the
 //! shell completions, the man pages and the reference page are all made (contract section 4).
 
+mod dashboard;
 mod gateway;
 mod profile;
 mod service;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::commands::{Pattern, pattern};
+pub(crate) use dashboard::{DashboardArgs, DashboardCommand, TokenCommand};
 pub(crate) use gateway::{GatewayCommand, Lifecycle, RunArgs, Selected};
 pub(crate) use profile::{CreateArgs, DeleteArgs, ExportArgs, ImportArgs, ProfileCommand};
 pub(crate) use service::{AddArgs, ServiceCommand, ServiceVerb};
@@ -72,6 +74,9 @@ pub(crate) enum HermesCommand {
     /// Start, stop and look at the gateways of profiles
     #[command(subcommand, after_help = gateway::EXAMPLES)]
     Gateway(GatewayCommand),
+    /// Serve the dashboard, or manage its tokens
+    #[command(after_help = dashboard::EXAMPLES)]
+    Dashboard(DashboardArgs),
 }
 
 impl From<HermesCli> for Cli {
@@ -79,6 +84,7 @@ impl From<HermesCli> for Cli {
         let command = match cli.command {
             HermesCommand::Profile(command) => Command::Profile(command),
             HermesCommand::Gateway(command) => Command::Gateway(command),
+            HermesCommand::Dashboard(args) => Command::Dashboard(args),
         };
         Self {
             globals: cli.globals,
@@ -130,8 +136,12 @@ pub(crate) struct Patience {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring the whole thing up in the foreground: no root, no Docker, nothing installed
-    #[command(after_help = examples(&["herm up", "herm up --home ~/agents"], ""))]
-    Up,
+    #[command(after_help = examples(&["herm up", "herm up --home ~/agents", "herm up --no-dashboard"], ""))]
+    Up {
+        /// Without the dashboard
+        #[arg(long)]
+        no_dashboard: bool,
+    },
     /// Create, look at and remove profiles
     #[command(subcommand, after_help = profile::EXAMPLES)]
     Profile(ProfileCommand),
@@ -156,6 +166,9 @@ pub(crate) enum Command {
     /// Look at and control any service, by its name or its profile's
     #[command(subcommand, after_help = service::EXAMPLES)]
     Service(ServiceCommand),
+    /// Serve the dashboard, or manage its tokens
+    #[command(after_help = dashboard::EXAMPLES)]
+    Dashboard(DashboardArgs),
     /// Bring services into line with the home now
     #[command(after_help = examples(&["herm reconcile", "herm reconcile --dry-run"], ""))]
     Reconcile(ReconcileArgs),

@@ -46,12 +46,7 @@ impl Client {
     /// `Ok(None)`: none is running. A socket that exists but refuses this user, or answers
     /// something else than herm's protocol, is an error: behaviour must not change silently (L21).
     pub(crate) fn find(at: &Surroundings, home: &Path) -> Outcome<Option<Self>> {
-        for run_dir in at.run_dirs(home) {
-            // Anyone may have made it.
-            if run_dir == Path::new(READ_ONLY_RUN_DIR) && !is_roots_own(&run_dir) {
-                continue;
-            }
-            let socket = socket_in(&run_dir);
+        for socket in Self::sockets(at, home) {
             let Some(client) = Self::connect(&socket)? else {
                 continue;
             };
@@ -60,6 +55,14 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Where the supervisor of `home` may listen, the likeliest place first.
+    pub(crate) fn sockets(at: &Surroundings, home: &Path) -> Vec<PathBuf> {
+        // Anyone may have made the one for containers with a read-only root.
+        let is_sound = |dir: &PathBuf| dir != Path::new(READ_ONLY_RUN_DIR) || is_roots_own(dir);
+        let dirs = at.run_dirs(home).into_iter().filter(is_sound);
+        dirs.map(|dir| socket_in(&dir)).collect()
     }
 
     /// Connects to a socket and says hello. `Ok(None)`: nobody listens there.

@@ -22,14 +22,17 @@ struct Protocol {
     event: herm_wire::Event,
 }
 
-/// Writes `cli.md` and `control.schema.json`.
+/// Writes `cli.md`, `control.schema.json` and `openapi.json`.
 pub(super) fn run(dir: &Path) -> Outcome {
     fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
     write(&dir.join("cli.md"), &reference())?;
     let mut schema = serde_json::to_string_pretty(&schemars::schema_for!(Protocol))
         .map_err(|error| Failure::failed(format!("can't write the schema as JSON: {error}")))?;
     schema.push('\n');
-    write(&dir.join("control.schema.json"), &schema)
+    write(&dir.join("control.schema.json"), &schema)?;
+    let api = serde_json::to_string_pretty(&herm_dashboard::api::openapi::document())
+        .map_err(|error| Failure::failed(format!("can't write the document as JSON: {error}")))?;
+    write(&dir.join("openapi.json"), &format!("{api}\n"))
 }
 
 fn write(path: &Path, text: &str) -> Outcome {

@@ -1,5 +1,6 @@
 //! One file per family of commands; each turns its part of the command line into calls.
 
+mod dashboard;
 mod events;
 mod foreground;
 mod gateway;
@@ -34,7 +35,7 @@ use crate::top;
 pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
     let context = Context::new(cli.globals)?;
     match cli.command {
-        Command::Up => up::up(&context),
+        Command::Up { no_dashboard } => up::up(&context, no_dashboard),
         Command::Profile(command) => profile::run(&context, command).map(done),
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Status(format) => supervisor::status(&context, format),
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Events(args) => events::run(&context, &args).map(done),
         Command::Why(args) => supervisor::why(&context, &args).map(done),
         Command::Service(command) => service::run(&context, command),
+        Command::Dashboard(args) => dashboard::run(&context, &args).map(done),
         Command::Reconcile(args) => supervisor::reconcile(&context, &args).map(done),
         Command::Setup(args) => setup::run(&context, &args),
         Command::SyncSkills => setup::sync_skills(&context),

@@ -82,7 +82,7 @@ fn source(args: &CreateArgs) -> Outcome<Source> {
 }
 
 /// The image's text for new profiles, where it has one.
-fn soul_template() -> Option<Vec<u8>> {
+pub(super) fn soul_template() -> Option<Vec<u8>> {
     let install = std::env::var_os("HERM_INSTALL_DIR").unwrap_or_else(|| "/opt/hermes".into());
     fs::read(Path::new(&install).join("docker/SOUL.md")).ok()
 }

@@ -22,7 +22,7 @@ use crate::locate::RUN_DIR_VARIABLE;
 pub(crate) const UP_VARIABLE: &str = "HERM_UP";
 
 /// Makes the home if there is none, and becomes the supervisor. Returns only failures.
-pub(super) fn up(context: &Context) -> Outcome<ExitCode> {
+pub(super) fn up(context: &Context, no_dashboard: bool) -> Outcome<ExitCode> {
     let home = context.home().root();
     make_private(home)?;
     let home = &home
@@ -39,7 +39,7 @@ pub(super) fn up(context: &Context) -> Outcome<ExitCode> {
     let run_dir = context.surroundings().own_run_dir(home)?;
     make_private(&run_dir)?;
     announce(home)?;
-    Err(become_supervisor(home, &run_dir))
+    Err(become_supervisor(home, &run_dir, no_dashboard))
 }
 
 fn make_private(dir: &Path) -> Outcome {
@@ -71,7 +71,7 @@ fn announce(home: &Path) -> Outcome {
 }
 
 /// A sibling `herm-init` where there is one, else this program under that name.
-fn become_supervisor(home: &Path, run_dir: &Path) -> Failure {
+fn become_supervisor(home: &Path, run_dir: &Path, no_dashboard: bool) -> Failure {
     let own = match env::current_exe() {
         Ok(own) => own,
         Err(error) => {
@@ -84,7 +84,13 @@ fn become_supervisor(home: &Path, run_dir: &Path) -> Failure {
     } else {
         &own
     };
-    let error = Command::new(program)
+    let mut command = Command::new(program);
+    if no_dashboard {
+        command.env(herm_dashboard::SWITCH, "0");
+    } else if env::var_os(herm_dashboard::SWITCH).is_none() {
+        command.env(herm_dashboard::SWITCH, "1");
+    }
+    let error = command
         .arg0("herm-init")
         .env("HERMES_HOME", home)
         .env(RUN_DIR_VARIABLE, run_dir)

@@ -10,6 +10,7 @@
 //! out verbs that the others hand over.
 
 mod boot;
+mod dashboard;
 mod facts;
 mod guard;
 mod leases;

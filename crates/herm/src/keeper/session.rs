@@ -7,6 +7,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use herm_dashboard::history::Recorder;
 use herm_home::layout::{AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SETTINGS, SOUL};
 use herm_home::lease::Standing;
 use herm_home::{Desired, Discovery, Home, ProfileName};
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::boot;
+use super::dashboard;
 use super::facts::{Access, Elsewhere, Facts, Remarks};
 use super::leases::Leases;
 use super::orders::Orders;
@@ -90,6 +92,8 @@ pub(super) struct Session<'a> {
     /// Everything is being stopped: nothing is started any more.
     stopping: bool,
     said: BTreeSet<String>,
+    /// What happened, for whoever looks later.
+    history: Recorder,
     announced: BTreeSet<(String, u32)>,
 }
 
@@ -102,8 +106,9 @@ pub(super) fn run(context: &Context) -> Outcome {
     let terms = SignalFd::new(set).map_err(cannot)?;
     let leases = Leases::start(context, &find(context)?)?;
     let mut memory = Memory::default();
+    let history = Recorder::start(context.home().root());
     loop {
-        let ended = match Session::open(context, memory, &leases, &terms) {
+        let ended = match Session::open(context, memory, (&leases, &terms), history.clone()) {
             Ok(mut session) => {
                 let ended = session.run();
                 memory = session.memory;
@@ -143,8 +148,8 @@ impl<'a> Session<'a> {
     fn open(
         context: &Context,
         memory: Memory,
-        leases: &'a Leases,
-        terms: &'a SignalFd,
+        (leases, terms): (&'a Leases, &'a SignalFd),
+        history: Recorder,
     ) -> Result<Self, Ended> {
         let mut client = find(context)?;
         client.try_ask(&Op::AttachKeeper)??;
@@ -171,6 +176,7 @@ impl<'a> Session<'a> {
             fresh: true,
             stopping: false,
             said: BTreeSet::new(),
+            history,
             announced: BTreeSet::new(),
         })
     }
@@ -179,6 +185,7 @@ impl<'a> Session<'a> {
         while !self.take_events()? {
             self.client.connection().fill()?;
         }
+        self.register_dashboard()?;
         loop {
             self.pass()?;
             self.announce();
@@ -303,6 +310,25 @@ impl<'a> Session<'a> {
         lines.for_each(|line| println!("reconcile: {line}"));
         // The first pass comes upon the same, and need not say it again.
         self.said.extend(report.remarks);
+        let mut remarks = Remarks::new();
+        if let Some(Body::Boot(steps)) = self.request(&Op::Boot, &mut remarks)? {
+            self.history.boot(&instance, &steps, &report.lines);
+        }
+        Ok(())
+    }
+
+    /// An image's own service of that name is its dashboard.
+    fn register_dashboard(&mut self) -> Result<(), Ended> {
+        let known = self.services.get(dashboard::NAME);
+        if known.is_some_and(|known| !dashboard::is_ours(&self.home, known)) {
+            return Ok(());
+        }
+        let spec = Box::new(dashboard::spec(&self.home));
+        let mut remarks = Remarks::new();
+        self.request(&Op::Register { spec }, &mut remarks)?;
+        for remark in remarks {
+            self.say(remark);
+        }
         Ok(())
     }
 
@@ -327,6 +353,10 @@ impl<'a> Session<'a> {
         self.fresh = true;
         match event {
             EventBody::Snapshot(snapshot) => {
+                for service in &snapshot.services {
+                    let known = self.services.get(&service.name);
+                    self.history.changed(&snapshot.instance, known, service);
+                }
                 self.services = snapshot
                     .services
                     .into_iter()
@@ -343,9 +373,13 @@ impl<'a> Session<'a> {
             }
             EventBody::Changed { service } => {
                 self.dirty.extend(ProfileName::from_service(&service.name));
+                let known = self.services.get(&service.name);
+                self.history
+                    .changed(&self.client.hello().instance, known, &service);
                 self.services.insert(service.name.clone(), *service);
             }
             EventBody::Removed { name } => {
+                self.history.removed(&self.client.hello().instance, &name);
                 self.services.remove(&name);
                 self.memory.gone(&name);
                 // Removed by whom? Its profile may be going, or already gone.

@@ -79,7 +79,7 @@ impl TestHome {
 
     /// `herm up` as a user.
     pub(crate) fn up_as(&self, uid: u32) -> Up {
-        let mut command = self.command(&["up"]);
+        let mut command = self.command(&["up", "--no-dashboard"]);
         command.uid(uid).gid(uid);
         Up::start(command, turn())
     }
@@ -161,7 +161,7 @@ impl TestHome {
 
     /// The same for whoever has had its turn for something before.
     pub(crate) fn up_in(&self, turn: Turn) -> Up {
-        Up::start(self.command(&["up"]), turn)
+        Up::start(self.command(&["up", "--no-dashboard"]), turn)
     }
 }
 

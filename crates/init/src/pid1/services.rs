@@ -74,6 +74,8 @@ impl Service {
         view.owner.clone_from(&annotation.owner);
         view.log_dir.clone_from(&self.spec.log.dir);
         view.uid = Some(self.ids.uid);
+        view.requires.clone_from(&self.spec.requires);
+        view.after.clone_from(&self.spec.after);
         view.survivors.clone_from(&self.survivors);
         fill_view(&mut view, status, clock);
         self.overlay(&mut view);

@@ -51,6 +51,8 @@ fn profile(name: &str, intent: Option<Desired>) -> Profile {
 
 fn view(name: &str, desired: Want) -> ServiceView {
     ServiceView {
+        requires: Vec::new(),
+        after: Vec::new(),
         name: name.into(),
         profile: name.strip_prefix("gateway-").map(Into::into),
         kind: Kind::Gateway,

@@ -1,0 +1,114 @@
+//! What all answers share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use herm_wire::{Op, ServiceView};
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::auth::Auth;
+use crate::auth::bearer::Bearers;
+use crate::auth::session::Sessions;
+use crate::auth::token::{hex, random};
+use crate::control::Control;
+use crate::homeview::HomeCache;
+use crate::live::{Live, Update};
+use crate::logs::feed::Feeds;
+use crate::options::{Options, StartError};
+use crate::sample::{self, Samples};
+use crate::stream::Prepared;
+
+/// Streams open at once, of pages and programs together.
+pub(crate) const MAX_STREAMS: usize = 1500;
+/// Changes kept for a page that is slower than they come.
+const PREPARED: usize = 512;
+/// Logs read at once: each may look through hundreds of megabytes.
+const MAX_READERS: usize = 4;
+
+/// The dashboard.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// What it was started with.
+    pub(crate) options: Options,
+    /// Who is let in.
+    pub(crate) auth: Auth,
+    /// The supervisor.
+    pub(crate) control: Control,
+    /// What is so.
+    pub(crate) live: Live,
+    /// What was measured.
+    pub(crate) samples: Samples,
+    /// The home.
+    pub(crate) home: HomeCache,
+    /// Logs that are watched.
+    pub(crate) feeds: Arc<Feeds>,
+    /// Changes made ready for the pages.
+    pub(crate) prepared: broadcast::Sender<Prepared>,
+    /// Room for streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Room for readers of logs.
+    pub(crate) readers: Semaphore,
+    /// Another one after every start, so that pages know that theirs is of an earlier.
+    pub(crate) run: String,
+    /// How long PID 1 took to answer the last time it was asked, in microseconds.
+    pub(crate) latency_us: std::sync::atomic::AtomicU64,
+}
+
+impl App {
+    pub(crate) fn new(options: Options, port: u16) -> Result<Self, StartError> {
+        let sessions = Sessions::new(port).map_err(StartError::failed)?;
+        let auth = Auth::new(options.login()?, sessions, Bearers::new(&options.home));
+        Ok(Self {
+            auth,
+            control: Control::new(options.sockets.clone(), options.home.root()),
+            live: Live::new(),
+            samples: Samples::default(),
+            home: HomeCache::new(&options.home),
+            feeds: Arc::default(),
+            prepared: broadcast::Sender::new(PREPARED),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            readers: Semaphore::new(MAX_READERS),
+            run: hex(&random::<8>().map_err(StartError::failed)?),
+            latency_us: 0.into(),
+            options,
+        })
+    }
+
+    /// Measures for ever.
+    pub(crate) async fn measure(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(sample::INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.measure_latency().await;
+            let app = self.clone();
+            let services = self.live.services();
+            let measured = tokio::task::spawn_blocking(move || {
+                app.samples.take(&services, Path::new("/proc"));
+                (app.prepared.receiver_count() > 0).then(|| sample::event(&app.samples, &services))
+            });
+            if let Ok(Some(text)) = measured.await {
+                self.live.tell(Update::Samples(text.into()));
+            }
+        }
+    }
+
+    async fn measure_latency(&self) {
+        let asked = Instant::now();
+        if self.control.ask(Op::Hello).await.is_ok() {
+            let took = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.latency_us
+                .store(took, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Every service with what was measured of it.
+    pub(crate) fn services(&self) -> Vec<ServiceView> {
+        let mut services = self.live.services();
+        for service in &mut services {
+            self.samples.complete(service);
+        }
+        services
+    }
+}
