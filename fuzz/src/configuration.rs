@@ -61,12 +61,20 @@ pub fn init_settings(data: &[u8]) {
         let (_, theirs) = expected.iter().find(|(other, _)| other == name).unwrap();
         let ours = value.text.as_str();
         match theirs {
-            toml::Value::String(text) => assert_eq!((value.kind, ours), (Kind::Text, text.as_str())),
+            toml::Value::String(text) => {
+                assert_eq!((value.kind, ours), (Kind::Text, text.as_str()))
+            }
             toml::Value::Integer(number) => {
-                assert_eq!((value.kind, ours.parse().ok()), (Kind::Number, Some(*number)));
+                assert_eq!(
+                    (value.kind, ours.parse().ok()),
+                    (Kind::Number, Some(*number))
+                );
             }
             toml::Value::Float(number) => {
-                assert_eq!((value.kind, ours.parse().ok()), (Kind::Number, Some(*number)));
+                assert_eq!(
+                    (value.kind, ours.parse().ok()),
+                    (Kind::Number, Some(*number))
+                );
             }
             toml::Value::Boolean(flag) => {
                 assert_eq!((value.kind, ours.parse().ok()), (Kind::Flag, Some(*flag)));

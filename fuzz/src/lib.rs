@@ -50,7 +50,7 @@ const fn on_disk(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All of them, by name.
-pub const TARGETS: [Target; 31] = [
+pub const TARGETS: [Target; 32] = [
     pure("account_edit", accounts::edit),
     pure("account_files", accounts::files),
     pure("agent_state", state::agent_state),
@@ -69,6 +69,7 @@ pub const TARGETS: [Target; 31] = [
     pure("log_lines", lines::framing),
     pure("log_messages", messages::log),
     pure("log_names", lines::rotated_names),
+    pure("log_script", s6::log_script),
     pure("main_program", boot::main_program),
     pure("names", names::check),
     pure("needs", configuration::needs),

@@ -3,6 +3,7 @@
 use herm_s6::execline::substitute::{Cut, Substitution, substitute};
 use herm_s6::execline::{block, lexer};
 use herm_s6::glob;
+use herm_s6::log::script::{Step, parse};
 use herm_s6::rc::compile::compile;
 use herm_s6::rc::database::Database;
 use herm_s6::rc::source::{Definition, Node};
@@ -108,5 +109,24 @@ fn definition(text: &str) -> Definition {
         path: format!("/src/{name}"),
         name,
         entries: lines.map(entry).collect(),
+    }
+}
+
+/// A logging script, a directive on each line, and after an empty line what its patterns are tried
+/// on: what they answer doesn't depend on what they were tried on before.
+pub fn log_script(data: &[u8]) {
+    let text = data.split(|byte| *byte == b'\n').collect::<Vec<_>>();
+    let end = text.iter().position(|line| line.is_empty());
+    let (directives, lines) = text.split_at(end.unwrap_or(text.len()));
+    let Ok(steps) = parse(directives) else {
+        return;
+    };
+    assert!(steps.iter().any(|step| matches!(step, Step::Act(_))));
+    for step in &steps {
+        if let Step::Select(pattern) | Step::Deselect(pattern) = step {
+            for line in lines {
+                assert_eq!(pattern.matches(line), pattern.matches(line));
+            }
+        }
     }
 }

@@ -109,7 +109,9 @@ fn pack(target: &Target, build: &Build) -> Result<()> {
     fs::create_dir_all(&directory).context("could not create dist/")?;
     let name = format!("herm-{}-{}.tar.gz", env!("CARGO_PKG_VERSION"), target.arch);
     let path = directory.join(&name);
-    archive::write(&path, &entries(target, build)?)?;
+    let mut entries = entries(target, build)?;
+    add_commands(&mut entries, &target.binary(build, "herm-init"))?;
+    archive::write(&path, &entries)?;
     let sum = archive::sha256(&path)?;
     fs::write(directory.join("SHA256SUMS"), format!("{sum}  {name}\n"))
         .context("could not write dist/SHA256SUMS")?;
@@ -138,6 +140,32 @@ fn entries(target: &Target, build: &Build) -> Result<Entries> {
             file(&root().join("LICENSE-MIT"), 0o644)?,
         ),
     ]))
+}
+
+/// Packages of s6-overlay whose commands images name by their full paths.
+const PACKAGES: &[&str] = &["execline", "s6", "s6-linux-init", "s6-overlay", "s6-rc"];
+
+/// Commands that a distribution may have in `/usr/bin` itself, or that mean something else there.
+const NOT_IN_USR_BIN: &[&str] = &[
+    "case", "cd", "exec", "exit", "export", "getpid", "halt", "if", "poweroff", "reboot", "shift",
+    "shutdown", "trap", "umask", "wait",
+];
+
+/// The commands of the s6 family where images built on s6-overlay look for them.
+fn add_commands(entries: &mut Entries, init: &Path) -> Result<()> {
+    let names = capture(&mut command(&init.to_string_lossy(), &["--commands"]))?;
+    for name in names.lines() {
+        entries.insert(format!("command/{name}"), Entry::Link("../init".into()));
+        if !NOT_IN_USR_BIN.contains(&name) {
+            let link = Entry::Link("../../init".into());
+            entries.insert(format!("usr/bin/{name}"), link);
+        }
+    }
+    for package in PACKAGES {
+        let link = Entry::Link("../../../command".into());
+        entries.insert(format!("package/admin/{package}/command"), link);
+    }
+    Ok(())
 }
 
 fn file(path: &Path, mode: u32) -> Result<Entry> {

@@ -17,6 +17,29 @@ const ROOT_ONLY_LIST: &str = "HERM_ROOT_ENV";
 /// Longest name of a file on Linux (`NAME_MAX`, `limits.h`).
 const FILE_NAME_BYTES_MAX: usize = 255;
 
+/// Where images built on s6-overlay have its commands.
+const COMMANDS: &str = "/command";
+
+/// Makes sure that the commands are found, and first, as s6-overlay does.
+fn add_commands(variables: &mut Vec<(OsString, OsString)>) {
+    let path = variables.iter_mut().find(|(name, _)| name == "PATH");
+    let Some((_, path)) = path else {
+        let default = OsString::from("/command:/usr/bin:/bin");
+        return variables.push(("PATH".into(), default));
+    };
+    let is_commands = |dir: &[u8]| dir == COMMANDS.as_bytes();
+    if !path
+        .as_encoded_bytes()
+        .split(|byte| *byte == b':')
+        .any(is_commands)
+    {
+        let mut with = OsString::from(COMMANDS);
+        with.push(":");
+        with.push(&*path);
+        *path = with;
+    }
+}
+
 /// The environment PID 1 was started with.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -29,7 +52,11 @@ pub struct Environment {
 impl Environment {
     /// Captures what PID 1 was started with.
     pub fn capture() -> Self {
-        Self::from_variables(std::env::vars_os())
+        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        if Path::new(COMMANDS).is_dir() {
+            add_commands(&mut variables);
+        }
+        Self::from_variables(variables)
     }
 
     /// An environment of the given variables.

@@ -12,6 +12,7 @@ const USAGE: u8 = 2;
 const HELP: &str = "\
 usage: herm-init [--runtime-dir DIR] [--] [CMD…]   supervise, as PID 1 or below another init
        herm-init --version
+       herm-init --commands                        the other names it can be called by
 As /init every argument belongs to CMD.
 ";
 
@@ -19,6 +20,10 @@ As /init every argument belongs to CMD.
 /// its names. `herm` links this too, so that one binary can be all of it.
 pub fn multicall(argv0: &str, args: &[OsString]) -> Option<u8> {
     let name = argv0.rsplit('/').next().unwrap_or(argv0);
+    // What the supervisor executes in a service directory that setup made.
+    if argv0 == "./run" || argv0 == "./finish" {
+        return crate::applets::run(argv0, args);
+    }
     let text: Vec<String> = args
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -64,6 +69,12 @@ fn supervise(args: &[String]) -> u8 {
         match word.as_str() {
             "--version" => {
                 println!("herm-init {}", env!("CARGO_PKG_VERSION"));
+                return 0;
+            }
+            "--commands" => {
+                for name in crate::applets::names() {
+                    println!("{name}");
+                }
                 return 0;
             }
             "--help" => {

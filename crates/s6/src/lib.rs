@@ -14,6 +14,7 @@ pub mod death_tally;
 pub mod event;
 pub mod execline;
 pub mod glob;
+pub mod log;
 pub mod number;
 pub mod rc;
 pub mod service_directory;

@@ -254,6 +254,11 @@ pub fn become_subreaper() -> Result<(), Errno> {
     set_child_subreaper(Some(Pid::INIT))
 }
 
+/// Gives this process another name, which `/proc/<pid>/comm` shows (`PR_SET_NAME`); at most 15 bytes count.
+pub fn set_name(name: &CStr) -> Result<(), Errno> {
+    rustix::thread::set_name(name)
+}
+
 /// Whether we are the init of our PID namespace: then everyone in it is ours. With `--pid=host` or `--init` we aren't.
 pub fn is_pid1() -> bool {
     getpid().is_init()

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod artifacts;
+mod dropin;
 mod harness;
 mod hermes;
 mod leases;

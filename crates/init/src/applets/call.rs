@@ -64,6 +64,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// How it is used, for who asks.
+    pub(crate) fn usage_line(&self) -> &'static str {
+        self.usage
+    }
+
     pub(crate) fn usage(&self) -> u8 {
         usage(self.usage)
     }

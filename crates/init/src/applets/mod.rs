@@ -10,9 +10,13 @@ pub(crate) mod complain;
 mod environment;
 mod execline;
 mod glob;
+mod halt;
 mod identity;
+mod log;
 mod notifyoncheck;
+mod oneshot;
 pub(crate) mod options;
+mod rc;
 mod service;
 mod svc;
 mod svlisten;
@@ -51,6 +55,29 @@ pub(crate) fn run(name: &str, args: &[OsString]) -> Option<u8> {
     }
 }
 
+/// The commands about supervision, which come one by one.
+const SUPERVISION: &[&str] = &[
+    "s6-svc",
+    "s6-svlisten",
+    "s6-svlisten1",
+    "s6-svok",
+    "s6-svperms",
+    "s6-svscanctl",
+    "s6-svstat",
+    "s6-svwait",
+];
+
+/// The name of every command that people call, for who makes links to them.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let supervision = SUPERVISION
+        .iter()
+        .copied()
+        .filter(|name| find(name).is_some());
+    let rows = TABLES.iter().flat_map(|rows| rows.iter());
+    let names = rows.map(|(usage, _)| usage.split(' ').next().unwrap_or_default());
+    supervision.chain(names.filter(|name| !name.starts_with("./") && !name.starts_with("herm-")))
+}
+
 /// Whether a command has this name.
 fn is_known(name: &str) -> bool {
     let mut rows = TABLES.iter().flat_map(|rows| rows.iter());
@@ -61,7 +88,11 @@ fn is_known(name: &str) -> bool {
 const TABLES: &[&[call::Row]] = &[
     environment::ROWS,
     identity::ROWS,
+    halt::ROWS,
+    log::ROWS,
     notifyoncheck::ROWS,
+    oneshot::ROWS,
+    rc::ROWS,
     tai64n::ROWS,
     execline::conditions::ROWS,
     execline::descriptors::ROWS,

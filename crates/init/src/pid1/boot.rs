@@ -269,6 +269,9 @@ impl Supervisor {
         if self.speaks_for_the_container() && !self.environment.keeps_itself() {
             argv.extend(["--environment".to_owned(), CONTAINER_ENVIRONMENT.to_owned()]);
         }
+        if self.scan_dir.is_some() && self.speaks_for_the_container() {
+            argv.push("--overlay".to_owned());
+        }
         argv.push("--".to_owned());
         argv.extend(self.options.cmd.iter().cloned());
         let mut launch = self.own_program(&argv)?;
@@ -483,6 +486,7 @@ impl Supervisor {
 /// The signal that asks the main program to stop is what Docker sends, unless it is told.
 fn main_service(main: MainProgram) -> Service {
     let mut spec = own_spec(main_process::NAME, Kind::Main, main.argv);
+    spec.after = main.after;
     for (name, value) in main.env {
         spec.env.insert(
             name,

@@ -1,8 +1,10 @@
 //! The end: services in order, then whoever is left, then the logs, then the exit code.
 
+use std::path::Path;
 use std::time::Duration;
 
 use herm_engine::{Exit, RunEnd, StateName, Time};
+use herm_sys::fs_at::Dir;
 use herm_sys::signals::{self, Signal};
 use herm_wire::{EventBody, Kind};
 
@@ -36,6 +38,11 @@ enum Phase {
     /// Nothing is left to do.
     Over,
 }
+
+/// Where s6-overlay's scripts leave the container's exit code.
+const RESULTS: &str = "/run/s6-linux-init-container-results";
+/// More than any number takes.
+const RESULT_BYTES_MAX: u64 = 64;
 
 /// A shutdown that has begun.
 #[derive(Debug)]
@@ -266,7 +273,18 @@ impl Supervisor {
             .shutdown
             .as_ref()
             .filter(|shutdown| shutdown.phase == Phase::Over)?;
-        Some(shutdown.code.or_else(|| self.main_code()).unwrap_or(0))
+        let code = shutdown.code.or_else(|| self.left_code());
+        Some(code.or_else(|| self.main_code()).unwrap_or(0))
+    }
+
+    /// The exit code that a script has left for the container (`s6.md` section 6.5), unless it is
+    /// the 0 that was there.
+    fn left_code(&self) -> Option<u8> {
+        self.scan_dir.as_ref()?;
+        let dir = Dir::open_trusted(Path::new(RESULTS)).ok()?;
+        let text = dir.read("exitcode", RESULT_BYTES_MAX).ok()?;
+        let code: u32 = std::str::from_utf8(&text).ok()?.trim().parse().ok()?;
+        u8::try_from(code & 0xff).ok().filter(|code| *code != 0)
     }
 
     /// The main program's exit code, as a container shows it.
@@ -310,6 +328,8 @@ impl Supervisor {
             self.output.debug(&format!(
                 "the main program ended ({code}); stopping everything"
             ));
+            // Whatever was left there, the main program's own end counts for more.
+            let _ = std::fs::remove_file(Path::new(RESULTS).join("exitcode"));
             self.begin_shutdown(None);
         }
     }

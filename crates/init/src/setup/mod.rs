@@ -11,6 +11,7 @@ mod home;
 mod hooks;
 mod identity;
 mod installed;
+mod overlay;
 mod ownership;
 mod plan;
 mod report;
@@ -46,6 +47,8 @@ struct Options {
     dry_run: bool,
     /// Asked for by a person: the boot's own parts, hooks and plan, are left out.
     by_hand: bool,
+    /// The image's services are laid out in the scan directory.
+    overlay: bool,
     home: Option<String>,
     /// Where PID 1 has recorded the environment.
     environment: Option<String>,
@@ -60,6 +63,8 @@ enum SetupError {
     BadId(#[from] users::BadId),
     #[error("{0}; set S6_BEHAVIOUR_IF_STAGE2_FAILS=0 to boot all the same")]
     Hook(#[from] hooks::HookError),
+    #[error(transparent)]
+    Overlay(#[from] overlay::OverlayError),
     #[error("the plan can't be handed to PID 1: {0}")]
     Plan(io::Error),
 }
@@ -67,13 +72,13 @@ enum SetupError {
 impl SetupError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::BadId(_) => BAD_CONFIG,
+            Self::BadId(_) | Self::Overlay(_) => BAD_CONFIG,
             Self::Hook(_) | Self::Plan(_) => HOOK_FAILED,
         }
     }
 }
 
-/// Entry point of `herm-setup [--dry-run] [--by-hand] [--home DIR] [--environment DIR] [--plan-fd N]
+/// Entry point of `herm-setup [--dry-run] [--by-hand] [--overlay] [--home DIR] [--environment DIR] [--plan-fd N]
 /// [-- CMD…]`; returns its exit code.
 pub fn main(args: &[OsString]) -> u8 {
     let options = match parse(args) {
@@ -130,9 +135,17 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     }
     let unfinished = outcome.unfinished.take();
 
-    // 3. The image's own scripts.
+    // 3. The image's own scripts and services.
+    let mut before_main = Vec::new();
     if !options.by_hand {
+        let overlay = options.overlay.then(|| overlay::Places::of(environment));
+        if let Some(places) = &overlay {
+            overlay::sweep(places)?;
+        }
         run_hooks(options, environment, &outcome.variables, &mut reporter)?;
+        if let Some(places) = &overlay {
+            before_main = lay_out_services(places, environment, &mut reporter)?;
+        }
     }
     if options.dry_run && !reporter.changed() {
         println!("setup: nothing to change");
@@ -140,7 +153,10 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
 
     // 4. What PID 1 does with it. From here on the boot doesn't wait for us.
     if let Some(pipe) = plan_pipe {
-        let plan = make_plan(options, environment, identities, outcome, &mut reporter);
+        let mut plan = make_plan(options, environment, identities, outcome, &mut reporter);
+        if let Some(main) = &mut plan.main {
+            main.after = before_main;
+        }
         hand_over(&plan, pipe)?;
     }
 
@@ -149,6 +165,33 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
         unfinished.finish(&mut reporter);
     }
     Ok(())
+}
+
+/// The services of an image built on s6-overlay, after the program that may still change them.
+fn lay_out_services(
+    places: &overlay::Places,
+    environment: &Environment,
+    reporter: &mut Reporter,
+) -> Result<Vec<String>, SetupError> {
+    if let Some(hook) = environment.get_nonempty("S6_STAGE2_HOOK") {
+        let words = hook.split_ascii_whitespace().map(str::to_owned);
+        let words: Vec<String> = words.collect();
+        let mut command = std::process::Command::new(words.first().map_or("true", String::as_str));
+        let ended = command.args(words.get(1..).unwrap_or_default()).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            reporter.warn(&format!("S6_STAGE2_HOOK ({hook}) failed; the boot goes on"));
+        }
+    }
+    let wait = environment.get("S6_CMD_WAIT_FOR_SERVICES");
+    let wait = wait
+        .and_then(|text| text.trim().parse::<i64>().ok())
+        .unwrap_or(0)
+        != 0;
+    let laid = reporter.step("services", |_| overlay::lay_out(places, wait))?;
+    laid.warnings
+        .iter()
+        .for_each(|warning| reporter.warn(warning));
+    Ok(laid.before_main)
 }
 
 /// Lets the service user read the recorded environment before a hook acts as that user. PID 1 sees to
@@ -267,6 +310,7 @@ fn make_plan(
                     .iter()
                     .map(|home| ("HOME".to_owned(), home.clone()))
                     .collect(),
+                after: Vec::new(),
             };
             (Some(main), None)
         }
@@ -323,6 +367,7 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
         match arg.to_str() {
             Some("--dry-run") => options.dry_run = true,
             Some("--by-hand") => options.by_hand = true,
+            Some("--overlay") => options.overlay = true,
             Some("--home") => {
                 let home = rest.next().and_then(|home| home.to_str());
                 options.home = Some(home.ok_or("--home needs a directory")?.to_owned());

@@ -34,6 +34,9 @@ pub struct MainProgram {
     /// Variables it gets over the container's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Services that are started before it.
+    #[serde(default)]
+    pub after: Vec<String>,
 }
 
 /// The outcome of setup.

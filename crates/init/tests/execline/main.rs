@@ -1,6 +1,8 @@
 //! The execline programs as processes: each script of `cases.txt`, and generated ones, run by them
 //! and, where Debian's package `execline` is installed, by the genuine ones too.
 
+mod log;
+
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

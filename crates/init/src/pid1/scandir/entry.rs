@@ -13,6 +13,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 /// No file of a service directory but its scripts is longer.
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// More services than that are not named by one.
+const NAMES_MAX: usize = 1024;
+
 /// Bits of a mode that let others than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -196,6 +199,17 @@ impl Entry {
         let mut bad = Vec::new();
         let definition = Definition::read(&mut Files(&self.dir), &mut bad);
         (definition, bad)
+    }
+
+    /// The names in a directory of it, by which other services are meant: what it needs, or starts
+    /// after. Only setup makes such directories; a service of others has none that count.
+    pub(super) fn names(&self, directory: &str) -> Vec<String> {
+        let names = self.dir.open_dir(directory).and_then(|dir| dir.names());
+        let names = names.unwrap_or_default().into_iter();
+        let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.truncate(NAMES_MAX);
+        names
     }
 
     /// Whether it has a file of this name.

@@ -69,6 +69,8 @@ impl ScanDir {
             pending: None,
             next_number: 0,
         };
+        // The program that replaced the one before it has its own name again.
+        let _ = herm_sys::process::set_name(c"s6-svscan");
         Some(adopted)
     }
 

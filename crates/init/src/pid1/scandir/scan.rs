@@ -42,7 +42,11 @@ impl Supervisor {
             Ok(scan)
         });
         match made {
-            Ok(scan) => self.scan_dir = Some(Box::new(scan)),
+            Ok(scan) => {
+                self.scan_dir = Some(Box::new(scan));
+                // By this name programs tell that services in s6 format are supervised here.
+                let _ = herm_sys::process::set_name(c"s6-svscan");
+            }
             Err(error) => self.output.warn(&format!(
                 "there is no scan directory {text}: {error}; services in s6 format are not found"
             )),
@@ -163,6 +167,10 @@ impl Supervisor {
         if !slot.contains('/') && entry.has("log") {
             // It is stopped before what it writes to.
             spec.after.push(format!("{name}:log"));
+        }
+        if owner == 0 || owner == Self::uid() {
+            spec.requires = entry.names("dependencies.d");
+            spec.after.extend(entry.names("after.d"));
         }
         let mut service = Service {
             spec,
