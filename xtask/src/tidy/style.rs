@@ -262,6 +262,14 @@ mod tests {
     }
 
     #[test]
+    fn l27_root_takes_no_path_into_the_home() {
+        let text = "//! A.\nfn a() { std::fs::read(b); c.exists(); File::open(d); }";
+        assert_eq!(found("crates/init/src/setup/home.rs", text), 3);
+        assert_eq!(found("crates/init/src/setup/identity.rs", text), 0);
+        assert_eq!(found("crates/home/src/files/mod.rs", text), 0);
+    }
+
+    #[test]
     fn waiting_for_time_to_pass_needs_leave() {
         assert_eq!(
             found(
