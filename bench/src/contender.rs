@@ -226,6 +226,7 @@ impl<'a> Prepared<'a> {
             health: None,
             restart: RestartSpec::default(),
             stop: StopSpec::default(),
+            finish: None,
             log: LogSpec {
                 dir: Some(dir.display().to_string()),
                 ..LogSpec::default()

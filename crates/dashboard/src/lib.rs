@@ -29,4 +29,5 @@ mod words;
 
 pub use auth::bearer;
 pub use options::{Options, SWITCH, StartError, endpoint, is_wanted, sign_in_token};
+pub use sample::Samples;
 pub use server::run;

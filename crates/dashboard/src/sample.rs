@@ -43,7 +43,7 @@ struct Series {
 
 /// The samples of all services.
 #[derive(Debug, Default)]
-pub(crate) struct Samples {
+pub struct Samples {
     series: RwLock<BTreeMap<String, Series>>,
     last: RwLock<Option<Instant>>,
 }
@@ -65,7 +65,7 @@ impl Samples {
     }
 
     /// Fills in what was measured.
-    pub(crate) fn complete(&self, service: &mut ServiceView) {
+    pub fn complete(&self, service: &mut ServiceView) {
         if let Some(sample) = self.newest(&service.name) {
             service.memory_bytes = Some(sample.memory);
             service.cpu_percent = Some(sample.cpu);
@@ -73,7 +73,7 @@ impl Samples {
     }
 
     /// Measures all that run; forgets those that don't.
-    pub(crate) fn take(&self, services: &[ServiceView], proc: &Path) {
+    pub fn take(&self, services: &[ServiceView], proc: &Path) {
         let now = Instant::now();
         let elapsed = {
             let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);

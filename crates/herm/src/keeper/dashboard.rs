@@ -66,6 +66,7 @@ pub(super) fn spec(home: &Home) -> ServiceSpec {
         }),
         restart: RestartSpec::default(),
         stop: StopSpec::default(),
+        finish: None,
         log: LogSpec {
             dir: Some(log_dir(home).to_string_lossy().into_owned()),
             ..LogSpec::default()

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, thread};
 
+use herm_dashboard::Samples;
 use herm_wire::EventBody;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
@@ -27,6 +28,8 @@ use model::{Effect, Model};
 
 /// The screen has clocks on it, which move twice a second.
 const CLOCK: Duration = Duration::from_millis(500);
+/// Between two measurements of memory and processor time.
+const MEASURED: Duration = Duration::from_secs(2);
 /// Between two looks for a supervisor where there is none: the socket it will make has no event.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -110,6 +113,8 @@ struct Screen<'a> {
     model: Model,
     log: Option<(PathBuf, LogTail)>,
     drawn: Instant,
+    usage: Samples,
+    measured: Option<Instant>,
 }
 
 impl<'a> Screen<'a> {
@@ -120,6 +125,8 @@ impl<'a> Screen<'a> {
             model: Model::default(),
             log: None,
             drawn: Instant::now(),
+            usage: Samples::default(),
+            measured: None,
         }
     }
 
@@ -128,6 +135,7 @@ impl<'a> Screen<'a> {
             self.follow_log();
             self.model.pass(self.drawn.elapsed());
             self.drawn = Instant::now();
+            self.measure();
             terminal.draw(|frame| view::draw(frame, &self.model, SystemTime::now()))?;
             let mut next = receiver.recv_timeout(CLOCK);
             // Everything that has come is taken before the screen is drawn again.
@@ -198,6 +206,16 @@ impl<'a> Screen<'a> {
         }
         if let Some((_, tail)) = &mut self.log {
             self.model.append_log(tail.new_lines().unwrap_or_default());
+        }
+    }
+
+    fn measure(&mut self) {
+        if self.measured.is_none_or(|then| then.elapsed() >= MEASURED) {
+            self.usage.take(&self.model.services(), Path::new("/proc"));
+            self.measured = Some(Instant::now());
+        }
+        for service in self.model.services_mut() {
+            self.usage.complete(service);
         }
     }
 }

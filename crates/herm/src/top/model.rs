@@ -116,6 +116,11 @@ impl Model {
         }
     }
 
+    /// Every service, to have measurements filled in.
+    pub(super) fn services_mut(&mut self) -> impl Iterator<Item = &mut ServiceView> {
+        self.services.values_mut()
+    }
+
     /// Every service.
     pub(super) fn services(&self) -> Vec<ServiceView> {
         self.services.values().cloned().collect()
