@@ -4,6 +4,7 @@
 mod abuse;
 mod artifacts;
 mod dropin;
+mod ends;
 mod harness;
 mod hermes;
 mod leases;
