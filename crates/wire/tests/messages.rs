@@ -84,6 +84,8 @@ fn view() -> ServiceView {
         log_dir: None,
         uid: None,
         survivors: Vec::new(),
+        requires: Vec::new(),
+        after: Vec::new(),
     }
 }
 
