@@ -6,20 +6,24 @@
 //! because the room may be gone to another writer. So one thread does nothing but write to them
 //! and is the only one that may block.
 //!
+//! Where the kernel can be asked not to block a single write (`RWF_NOWAIT`: pipes and sockets, as
+//! Docker has them), lines are written at once while there is room, and the thread gets what is
+//! left. It would cost two switches between threads for each chunk.
+//!
 //! The log daemon waits a moment for that thread with each chunk ([`PATIENCE`]), so that a log
 //! daemon that is killed has handed on what it took from the pipes, and a reader that is only slow
 //! slows the services down instead of losing lines. A reader that keeps it waiting longer is
 //! stuck: until it has caught up nobody waits for it, lines queue up to [`QUEUE_BYTES_MAX`], and
 //! the oldest are dropped and counted. The kept copy goes on all the while.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, write};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2, retry_on_intr, write};
 
 use super::backlog::{Backlog, Chunk};
 use super::frame;
@@ -72,6 +76,23 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     shared: Arc<Shared>,
+    streams: Arc<Streams>,
+}
+
+/// Where each stream goes.
+#[derive(Debug)]
+struct Streams {
+    out: OwnedFd,
+    err: OwnedFd,
+}
+
+impl Streams {
+    fn get(&self, stream: Stream) -> BorrowedFd<'_> {
+        match stream {
+            Stream::Out => self.out.as_fd(),
+            Stream::Err => self.err.as_fd(),
+        }
+    }
 }
 
 impl Forwarder {
@@ -88,16 +109,26 @@ impl Forwarder {
             queued: Condvar::new(),
             written: Condvar::new(),
         });
-        let theirs = Arc::clone(&shared);
+        let streams = Arc::new(Streams { out, err });
+        let theirs = (Arc::clone(&shared), Arc::clone(&streams));
         std::thread::Builder::new()
             .name("stdout".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || write_forever(&theirs, &out, &err))?;
-        Ok(Self { shared })
+            .spawn(move || write_forever(&theirs.0, &theirs.1))?;
+        Ok(Self { shared, streams })
     }
 
     /// Queues whole lines, and waits a moment until they are written.
     pub(crate) fn forward(&self, stream: Stream, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        let lines = if state.is_idle() {
+            write_at_once(self.streams.get(stream), lines)
+        } else {
+            lines
+        };
         if lines.is_empty() {
             return;
         }
@@ -106,7 +137,6 @@ impl Forwarder {
             lines: frame::count(lines),
             owner: stream,
         };
-        let mut state = self.shared.lock();
         let mut dropped = 0;
         state.queue.push(chunk, |oldest| dropped += oldest.lines);
         state.count_dropped(dropped);
@@ -164,7 +194,7 @@ impl State {
     }
 }
 
-fn write_forever(shared: &Shared, out: &OwnedFd, err: &OwnedFd) {
+fn write_forever(shared: &Shared, streams: &Streams) {
     loop {
         let mut state = shared.lock();
         state.writing = false;
@@ -181,15 +211,26 @@ fn write_forever(shared: &Shared, out: &OwnedFd, err: &OwnedFd) {
         };
         state.writing = true;
         drop(state);
-        let to = match chunk.owner {
-            Stream::Out => out,
-            Stream::Err => err,
-        };
         // A stream that is closed for good takes nothing, and nobody waits for it.
-        if write_lines(to.as_fd(), &chunk.bytes).is_err() {
+        if write_lines(streams.get(chunk.owner), &chunk.bytes).is_err() {
             shared.lock().dropped += chunk.lines;
         }
     }
+}
+
+/// Writes as much as takes no waiting, in pieces as [`write_lines`], and says what is left.
+fn write_at_once<'a>(to: BorrowedFd<'_>, lines: &'a [u8]) -> &'a [u8] {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let piece = [IoSlice::new(first_piece(rest))];
+        let flags = ReadWriteFlags::NOWAIT;
+        match retry_on_intr(|| pwritev2(to, &piece, u64::MAX, flags)) {
+            Ok(n @ 1..) => rest = rest.get(n..).unwrap_or_default(),
+            // Full, or it can't be asked not to block, or it has failed: the thread finds out.
+            Ok(_) | Err(_) => break,
+        }
+    }
+    rest
 }
 
 /// Writes lines in pieces that end with a line and that a pipe keeps together, as far as lines
