@@ -140,7 +140,8 @@ impl Users {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // As much as an image usually has, so that it takes one read.
+    let mut content = Vec::with_capacity(4096);
     match File::open(path) {
         Ok(file) => file.take(DATABASE_BYTES_MAX).read_to_end(&mut content)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

@@ -1,9 +1,9 @@
 //! The boot, from top to bottom.
 //!
 //! 1. [`come_up`]: signals, orphans, the control socket. From here on PID 1 answers.
-//! 2. [`Supervisor::begin_boot`]: the environment is recorded and setup is started as a child.
+//! 2. [`Supervisor::begin_boot`]: setup is started as a child and the environment is recorded.
 //! 3. [`Supervisor::take_plan`]: setup's plan is read; the agent's skills are brought into the home.
-//! 4. [`Supervisor::finish_boot`]: log daemon, keeper, main program.
+//! 4. [`Supervisor::finish_boot`]: keeper, main program, log daemon.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -183,7 +183,7 @@ impl Boot {
 }
 
 impl Supervisor {
-    /// Records the environment and starts setup.
+    /// Starts setup and records the environment.
     pub(crate) fn begin_boot(&mut self) {
         let version = env!("CARGO_PKG_VERSION");
         let role = if herm_sys::process::is_pid1() {
@@ -196,12 +196,19 @@ impl Supervisor {
             self.boot.runtime_dir.display()
         ));
         self.report_features();
-        self.record_environment();
         self.open_scan_dir();
         self.boot.setup_began = Some(self.clock().now);
-        if let Err(why) = self.start_setup() {
-            self.output.error(&format!("cannot start setup: {why}"));
-            self.give_up(BAD_CONFIG);
+        // Setup comes up while the environment is written, and waits for the end of the pipe before
+        // anything reads that.
+        match self.start_setup() {
+            Ok(recorded) => {
+                self.record_environment();
+                drop(recorded);
+            }
+            Err(why) => {
+                self.output.error(&format!("cannot start setup: {why}"));
+                self.give_up(BAD_CONFIG);
+            }
         }
     }
 
@@ -260,12 +267,11 @@ impl Supervisor {
         }
     }
 
-    fn start_setup(&mut self) -> Result<(), String> {
-        let mut argv = vec![
-            "herm-setup".to_owned(),
-            "--plan-fd".to_owned(),
-            "3".to_owned(),
-        ];
+    /// The answer is to be closed once the environment is recorded.
+    fn start_setup(&mut self) -> Result<OwnedFd, String> {
+        let mut argv: Vec<String> = ["herm-setup", "--plan-fd", "3", "--recorded-fd", "4"]
+            .map(str::to_owned)
+            .into();
         if self.speaks_for_the_container() && !self.environment.keeps_itself() {
             argv.extend(["--environment".to_owned(), CONTAINER_ENVIRONMENT.to_owned()]);
         }
@@ -276,14 +282,18 @@ impl Supervisor {
         argv.extend(self.options.cmd.iter().cloned());
         let mut launch = self.own_program(&argv)?;
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
-        let (ours, theirs) = rustix::pipe::pipe_with(flags).map_err(|error| error.to_string())?;
+        let pipe = || rustix::pipe::pipe_with(flags).map_err(|error| error.to_string());
+        let (ours, theirs) = pipe()?;
         hand_over(&mut launch, theirs, 3);
+        let (end, recorded) = pipe()?;
+        hand_over(&mut launch, end, 4);
         give_stdout(&mut launch)?;
         self.reactor
             .add(&ours, Source::Plan, Interest::Read)
             .map_err(|error| error.to_string())?;
         self.boot.plan_pipe = Some(ours);
-        self.spawn_helper(launch, Helper::Setup).map(drop)
+        self.spawn_helper(launch, Helper::Setup)?;
+        Ok(recorded)
     }
 
     /// Setup has written, or closed its end.
@@ -412,11 +422,9 @@ impl Supervisor {
         self.finish_boot();
     }
 
-    /// Starts what the plan says: the log daemon, the keeper, the main program.
+    /// Starts what the plan says: the keeper, the main program, the log daemon. The last one is not
+    /// waited for by the others, whose pipes hold what they write, nor do they wait while it starts.
     fn finish_boot(&mut self) {
-        let start = self.clock().now;
-        self.start_logd();
-        self.boot.step("log daemon", start, None);
         if self.boot.plan.reconcile {
             let start = self.clock().now;
             let service = self.keeper();
@@ -430,6 +438,9 @@ impl Supervisor {
             let service = main_service(main);
             self.start_own(service, "main program", start);
         }
+        let start = self.clock().now;
+        self.start_logd();
+        self.boot.step("log daemon", start, None);
         self.warn_of_short_budget();
         self.boot.over = true;
         self.record_globals();

@@ -78,6 +78,10 @@ pub(crate) struct Logs {
     given_up_at: Option<Time>,
     /// The daemon was told to finish, and whether it has.
     finishing: Option<bool>,
+    /// There was a daemon, which may have been killed writing a line.
+    had_daemon: bool,
+    /// A daemon was told of a run, and may still have something of it to write.
+    had_run: bool,
 }
 
 impl Logs {
@@ -178,13 +182,14 @@ impl Supervisor {
             .map_err(|error| error.to_string())?;
         keep(&ours);
         let pid = self.spawn_helper(launch, Helper::Logd)?;
+        let resumed = std::mem::replace(&mut self.logs.had_daemon, true);
         self.logs.daemon = Some(Daemon {
             pid,
             socket: ours,
             since: self.clock().now,
             blocked: false,
         });
-        self.hand_over_logs();
+        self.hand_over_logs(resumed);
         self.record_globals();
         Ok(())
     }
@@ -192,6 +197,7 @@ impl Supervisor {
     /// Goes on with the daemon that came through re-execution, or starts one.
     pub(crate) fn adopt_logd(&mut self, daemon: Option<(i32, i32)>, hold: Option<i32>) {
         self.logs.hold = inherit(hold);
+        (self.logs.had_daemon, self.logs.had_run) = (true, true);
         let adopted = daemon.and_then(|(pid, socket)| {
             let socket = inherit(Some(socket))?;
             let pid = Pid::from_raw(pid).filter(|pid| herm_sys::process::stat(*pid).is_ok())?;
@@ -210,15 +216,16 @@ impl Supervisor {
                 self.helpers.insert(daemon.pid.as_raw_pid(), Helper::Logd);
                 self.logs.daemon = Some(daemon);
                 // It is told of every run again: of some it may not have been told before.
-                self.hand_over_logs();
+                self.hand_over_logs(true);
             }
             None if self.boot.is_over() => self.start_logd(),
             None => {}
         }
     }
 
-    /// Tells a new daemon everything: the settings, and every pipe that has not ended.
-    fn hand_over_logs(&mut self) {
+    /// Tells a new daemon everything: the settings, and every pipe that has not ended. `resumed`:
+    /// another one may have been reading them.
+    fn hand_over_logs(&mut self, resumed: bool) {
         self.logs.queue.clear();
         self.logs.drained_by = None;
         let config = Config {
@@ -237,7 +244,7 @@ impl Supervisor {
             .map(|(run, _)| *run)
             .collect();
         for run in open {
-            self.queue_open(run, true);
+            self.queue_open(run, resumed);
         }
         self.send_to_logd();
     }
@@ -262,6 +269,7 @@ impl Supervisor {
         let Some(run) = self.runs.get(&number) else {
             return;
         };
+        self.logs.had_run = true;
         let log = &run.record.log;
         let open = Open {
             run: number,
@@ -453,10 +461,11 @@ impl Supervisor {
         }
     }
 
-    /// Tells the daemon to log what there is and to end.
+    /// Tells the daemon to log what there is and to end. One that never had a run has nothing to
+    /// write, and may not even have come up yet: nobody waits for it.
     pub(crate) fn finish_logs(&mut self) {
         if self.logs.finishing.is_none() {
-            self.logs.finishing = Some(self.logs.daemon.is_none());
+            self.logs.finishing = Some(self.logs.daemon.is_none() || !self.logs.had_run);
             self.logs.respawn_at = None;
             self.logs.queue.push_back((ToLogd::Finish, Beside::Nothing));
             self.send_to_logd();

@@ -20,7 +20,7 @@ mod users;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Options {
     /// Where PID 1 has recorded the environment.
     environment: Option<String>,
     plan_fd: Option<i32>,
+    /// A pipe that ends when PID 1 has recorded the environment.
+    recorded_fd: Option<i32>,
     cmd: Vec<String>,
 }
 
@@ -79,7 +81,7 @@ impl SetupError {
 }
 
 /// Entry point of `herm-setup [--dry-run] [--by-hand] [--overlay] [--home DIR] [--environment DIR] [--plan-fd N]
-/// [-- CMD…]`; returns its exit code.
+/// [--recorded-fd N] [-- CMD…]`; returns its exit code.
 pub fn main(args: &[OsString]) -> u8 {
     let options = match parse(args) {
         Ok(options) => options,
@@ -101,7 +103,12 @@ pub fn main(args: &[OsString]) -> u8 {
 fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let plan_pipe = options.plan_fd.map(plan_pipe).transpose()?;
     let mut reporter = Reporter::new(options.dry_run);
-    reporter.watch(step_limit(environment), BAD_CONFIG);
+    let home = options.home.as_deref();
+    let home = home.or_else(|| environment.get_nonempty("HERMES_HOME"));
+    // Without a home there is no volume that could hang, and no time to lose.
+    if home.is_some() {
+        reporter.watch(step_limit(environment), BAD_CONFIG);
+    }
 
     // 1. Who runs what.
     let accounts = Accounts::in_dir(Path::new("/etc"));
@@ -111,18 +118,8 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let service_user = identities.service_user.as_mut();
     docker_socket::share(&accounts, service_user, environment, &mut reporter);
 
-    if let Some(dir) = &options.environment {
-        share_environment(
-            Path::new(dir),
-            identities.service_user.as_ref(),
-            &mut reporter,
-        );
-    }
-
     // 2. The home. What is wrong with it is told and lived with: the rest of the boot makes sense
     // without it.
-    let home = options.home.as_deref();
-    let home = home.or_else(|| environment.get_nonempty("HERMES_HOME"));
     let mut outcome = home::Outcome::default();
     if let Some(home) = home
         && (options.by_hand || is_enabled(environment))
@@ -139,10 +136,18 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let mut before_main = Vec::new();
     if !options.by_hand {
         let overlay = options.overlay.then(|| overlay::Places::of(environment));
+        let user = identities.service_user.as_ref();
         if let Some(places) = &overlay {
+            await_record(options, environment, user, &mut reporter);
             overlay::sweep(places)?;
         }
-        run_hooks(options, environment, &outcome.variables, &mut reporter)?;
+        run_hooks(
+            options,
+            environment,
+            user,
+            &outcome.variables,
+            &mut reporter,
+        )?;
         if let Some(places) = &overlay {
             before_main = lay_out_services(places, environment, &mut reporter)?;
         }
@@ -194,6 +199,24 @@ fn lay_out_services(
     Ok(laid.before_main)
 }
 
+/// Before programs of the image's run: they may hang, and read the recorded environment, which PID 1
+/// is still writing when setup begins.
+fn await_record(
+    options: &Options,
+    environment: &Environment,
+    user: Option<&Ids>,
+    reporter: &mut Reporter,
+) {
+    reporter.watch(step_limit(environment), BAD_CONFIG);
+    if let Some(end) = options.recorded_fd.and_then(take_inherited) {
+        // Nothing is written to it; whatever it says, there is no more to wait for.
+        let _ = File::from(end).read(&mut [0]);
+    }
+    if let Some(dir) = &options.environment {
+        share_environment(Path::new(dir), user, reporter);
+    }
+}
+
 /// Lets the service user read the recorded environment before a hook acts as that user. PID 1 sees to
 /// what hooks add.
 fn share_environment(dir: &Path, user: Option<&Ids>, reporter: &mut Reporter) {
@@ -236,6 +259,7 @@ fn is_enabled(environment: &Environment) -> bool {
 fn run_hooks(
     options: &Options,
     environment: &Environment,
+    user: Option<&Ids>,
     added: &[(String, String)],
     reporter: &mut Reporter,
 ) -> Result<(), SetupError> {
@@ -247,6 +271,9 @@ fn run_hooks(
             return Ok(());
         }
     };
+    if !scripts.is_empty() {
+        await_record(options, environment, user, reporter);
+    }
     let mut failure = None;
     for script in scripts {
         let name = script.display().to_string();
@@ -377,9 +404,14 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
                 options.environment =
                     Some(dir.ok_or("--environment needs a directory")?.to_owned());
             }
-            Some("--plan-fd") => {
+            Some(option @ ("--plan-fd" | "--recorded-fd")) => {
                 let fd = rest.next().and_then(|fd| fd.to_str()?.parse().ok());
-                options.plan_fd = Some(fd.ok_or("--plan-fd needs a descriptor's number")?);
+                let fd = fd.ok_or_else(|| format!("{option} needs a descriptor's number"))?;
+                if option == "--plan-fd" {
+                    options.plan_fd = Some(fd);
+                } else {
+                    options.recorded_fd = Some(fd);
+                }
             }
             Some("--") => {
                 options.cmd = rest

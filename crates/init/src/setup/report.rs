@@ -19,6 +19,7 @@ pub(super) struct Reporter {
     steps: Vec<BootStep>,
     warnings: Vec<String>,
     current: Arc<Mutex<Option<Current>>>,
+    watched: bool,
 }
 
 /// The step under way.
@@ -42,12 +43,16 @@ impl Reporter {
             steps: Vec::new(),
             warnings: Vec::new(),
             current: Arc::default(),
+            watched: false,
         }
     }
 
     /// Names steps that take long, and ends the boot with `code` at one that takes longer than
     /// `limit`: a hung volume hangs whoever looks at it, and only another thread can say so (L51).
-    pub(super) fn watch(&self, limit: Option<Duration>, code: u8) {
+    pub(super) fn watch(&mut self, limit: Option<Duration>, code: u8) {
+        if std::mem::replace(&mut self.watched, true) {
+            return;
+        }
         let current = Arc::clone(&self.current);
         let tick = limit.map_or(LONG, |limit| limit.min(LONG));
         let watcher = Builder::new().spawn(move || {
