@@ -60,6 +60,8 @@ pub(crate) struct Prepared<'a> {
     init: &'a Path,
     script: PathBuf,
     count: usize,
+    /// herm also puts the services' lines on its standard output, which its peers' loggers don't.
+    pub(crate) forwards: bool,
 }
 
 impl<'a> Prepared<'a> {
@@ -80,6 +82,7 @@ impl<'a> Prepared<'a> {
             init,
             script,
             count,
+            forwards: false,
         };
         match contender {
             Contender::S6 => prepared.directories("exec s6-log t s1000000 n10")?,
@@ -166,7 +169,11 @@ impl<'a> Prepared<'a> {
                 command
                     .env_remove("HERMES_HOME")
                     .env("HERM_MAIN", "none")
-                    .env("HERM_SETUP", "0");
+                    .env("HERM_SETUP", "0")
+                    .env(
+                        "HERM_LOG_STDOUT",
+                        if self.forwards { "prefix" } else { "none" },
+                    );
             }
             // A logged service takes two of its slots, and the default is 1,000 or fewer.
             Contender::S6 => {

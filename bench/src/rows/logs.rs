@@ -1,6 +1,7 @@
 //! How much a log daemon takes in a second.
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,6 +21,7 @@ const BYTES: usize = 512 * 1024 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Logger {
     Herm,
+    HermForwarding,
     S6,
     S6Bare,
     Runit,
@@ -27,11 +29,19 @@ enum Logger {
 }
 
 impl Logger {
-    const ALL: [Self; 5] = [Self::Herm, Self::S6, Self::S6Bare, Self::Runit, Self::Cat];
+    const ALL: [Self; 6] = [
+        Self::Herm,
+        Self::HermForwarding,
+        Self::S6,
+        Self::S6Bare,
+        Self::Runit,
+        Self::Cat,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Herm => "herm (timestamps)",
+            Self::HermForwarding => "herm (timestamps, and forwarded to a file)",
             Self::S6 => "s6-log t (timestamps)",
             Self::S6Bare => "s6-log (no timestamps)",
             Self::Runit => "svlogd -tt (timestamps)",
@@ -41,7 +51,7 @@ impl Logger {
 
     fn is_here(self) -> bool {
         match self {
-            Self::Herm | Self::Cat => true,
+            Self::Herm | Self::HermForwarding | Self::Cat => true,
             Self::S6 | Self::S6Bare => is_installed("s6-log"),
             Self::Runit => is_installed("svlogd"),
         }
@@ -75,8 +85,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Table>> {
 fn sample(bench: &Bench, logger: Logger) -> Result<f64> {
     let scratch = Scratch::new()?;
     let logs = scratch.dir("logs")?;
-    if logger == Logger::Herm {
-        return herm(bench, &scratch);
+    if matches!(logger, Logger::Herm | Logger::HermForwarding) {
+        return herm(bench, &scratch, logger == Logger::HermForwarding);
     }
     let mut command = match logger {
         Logger::S6 => words(&["s6-log", "t", "s1000000", "n10"], &logs),
@@ -110,14 +120,15 @@ fn words(words: &[&str], last: &Path) -> Command {
 const END: &str = "this was all";
 
 /// herm's log daemon works for a supervisor only, so the time of registering and starting the service is in this number too.
-fn herm(bench: &Bench, scratch: &Scratch) -> Result<f64> {
+fn herm(bench: &Bench, scratch: &Scratch, forwards: bool) -> Result<f64> {
     let reports = Reports::new(scratch)?;
     let program = std::env::current_exe()?;
     let body = format!(
         "{} role lines {BYTES}\necho {END}\nexec sleep 2147483647\n",
         program.display()
     );
-    let prepared = Prepared::new(Contender::Herm, &bench.init, scratch, &reports, 0, &body)?;
+    let mut prepared = Prepared::new(Contender::Herm, &bench.init, scratch, &reports, 0, &body)?;
+    prepared.forwards = forwards;
     let running = prepared.launch()?;
     let mut client = running.client()?;
     let spec = prepared.spec("svc".to_owned());
@@ -128,12 +139,24 @@ fn herm(bench: &Bench, scratch: &Scratch) -> Result<f64> {
     let current = scratch.path().join("logs/svc/current");
     let guard = std::time::Instant::now();
     loop {
-        let text = std::fs::read(&current).unwrap_or_default();
-        if text.trim_ascii_end().ends_with(END.as_bytes()) {
+        if tail(&current).trim_ascii_end().ends_with(END.as_bytes()) {
             return Ok(now_ms() - began);
         }
         anyhow::ensure!(guard.elapsed() < HANG, "the log never ended");
         // A file's growth has no event that costs the writer nothing; 5 ms is below one percent of a sample.
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A file's last bytes: to read all of it again and again would take the processor from whoever is measured.
+fn tail(path: &Path) -> Vec<u8> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(64)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    read().unwrap_or_default()
 }
