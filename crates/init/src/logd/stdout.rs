@@ -294,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pipe_has_room_for_is_written_at_once_and_the_rest_left_at_a_line_s_end() {
+        let (read_end, write_end) = rustix::pipe::pipe().unwrap();
+        let line = [vec![b'x'; 99], vec![b'\n']].concat();
+        let lines = line.repeat(10_000);
+        if write_at_once(write_end.as_fd(), &lines[..500]).len() == 500 {
+            println!("skipped: this kernel's pipes don't know RWF_NOWAIT");
+            return;
+        }
+        let rest = write_at_once(write_end.as_fd(), &lines);
+        let written = lines.len() - rest.len();
+        assert!(written > 0 && !rest.is_empty());
+        assert_eq!(written % line.len(), 0);
+        let mut got = vec![0u8; 500 + written];
+        let mut have = 0;
+        while have < got.len() {
+            have += read(&read_end, &mut got[have..]).unwrap();
+        }
+        assert_eq!(got, line.repeat(5 + written / line.len()));
+    }
+
+    #[test]
     fn l63_a_stuck_reader_loses_the_oldest_lines_and_they_are_counted() {
         let (read_end, write_end) = rustix::pipe::pipe().unwrap();
         let (err_read, err_write) = rustix::pipe::pipe().unwrap();
