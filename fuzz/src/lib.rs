@@ -16,6 +16,7 @@ pub mod processes;
 pub mod records;
 pub mod s6;
 pub mod state;
+pub mod supervision;
 
 // `frame`, which `lines` includes as it stands, looks for its sibling crate's module here.
 use herm_init::logproto;
@@ -50,7 +51,7 @@ const fn on_disk(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All of them, by name.
-pub const TARGETS: [Target; 32] = [
+pub const TARGETS: [Target; 35] = [
     pure("account_edit", accounts::edit),
     pure("account_files", accounts::files),
     pure("agent_state", state::agent_state),
@@ -75,6 +76,9 @@ pub const TARGETS: [Target; 32] = [
     pure("needs", configuration::needs),
     pure("proc_stat", processes::stat),
     pure("rc_sources", s6::rc_sources),
+    pure("service_directory", supervision::definition),
+    pure("service_marks", supervision::marks),
+    pure("service_status", supervision::status),
     pure("settings", configuration::settings),
     pure("setup_plan", messages::setup_plan),
     pure("signal", processes::signal),

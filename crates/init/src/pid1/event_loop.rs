@@ -49,6 +49,7 @@ impl Supervisor {
             self.tell(Event::Tick);
         }
         self.check_helpers(now);
+        self.prune_again(now);
         self.drive_logs(now);
         self.count_draining();
         self.tell_changes();
@@ -74,6 +75,7 @@ impl Supervisor {
             self.helper_deadline(),
             self.logs.deadline(),
             self.shutdown_deadline(),
+            self.prune_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         next.map(|at: Time| at.since(now))

@@ -90,7 +90,7 @@ fn everyday(who: Who, tools: &Tools) -> Vec<String> {
         "restart and wait",
         run("s6-svc", &["-wR", "-T", "60000", "-r"], "a"),
     );
-    note("time out", run("s6-svwait", &["-d", "-t", "10"], "a"));
+    note("time out", run("s6-svwait", &["-d", "-t", "3000"], "a"));
     note("no such service", run("s6-svok", &[], "nope"));
     note("orders to none", run("s6-svc", &["-u"], "nope"));
     note("scan", run("s6-svscanctl", &["-an"], "."));
@@ -128,4 +128,34 @@ fn every_command_does_the_same_with_every_supervisor() {
     assert_eq!(everyday(Who::Genuine, &ours), expected);
     assert_eq!(everyday(Who::Herm, &genuine), expected);
     assert_eq!(everyday(Who::Herm, &ours), expected);
+}
+
+#[test]
+fn l83_a_service_comes_and_goes_many_times_and_leaves_nothing() {
+    let place = Stage::place();
+    let traces = place.path().to_owned();
+    let stage = Stage::start(Who::Herm, place);
+    let dir = stage.service("a");
+    let state = stage.dir.path().join("run/scan/a");
+    until("a scanner", || {
+        tool("s6-svscanctl", &["-a"], &stage.scan()).0 == 0
+    })
+    .unwrap();
+    for turn in 0..30 {
+        let hidden = stage.scan().join(".a");
+        write_service(&hidden, &plain("a"), &traces);
+        std::fs::rename(&hidden, &dir).unwrap();
+        tool("s6-svscanctl", &["-a"], &stage.scan());
+        until("supervision of this very directory", || {
+            dir.join("supervise/status").exists()
+        })
+        .unwrap();
+        let wait = |goal, option| tool("s6-svc", &[goal, "-T", "60000", option], &dir).0;
+        assert_eq!(wait("-wU", "-u"), 0, "up in turn {turn}");
+        assert_eq!(wait("-wD", "-d"), 0, "down in turn {turn}");
+        // As upstream's manager has it: let go while the directory is there, and remove it then.
+        tool("s6-svscanctl", &["-an"], &stage.scan());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    until("nothing to be left", || !state.exists()).unwrap();
 }

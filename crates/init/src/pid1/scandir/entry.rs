@@ -23,7 +23,7 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) dir: Dir,
-    /// Device and inode.
+    /// What tells it from every other directory, see [`identity`].
     pub(super) identity: (u64, u64),
     /// What else decides which directory it is: the link of its name, where that is one, and of a
     /// logger all that decides which service's it is.
@@ -93,10 +93,9 @@ impl Entry {
             FileType::Symlink => follow(scan, &named, &named_by)?,
             _ => return Err(Refusal::NoDirectory),
         };
-        let stat = dir.stat_self()?;
         Ok(Self {
+            identity: identity(&dir)?,
             dir,
-            identity: (stat.st_dev, stat.st_ino),
             above: vec![named_by],
         })
     }
@@ -228,6 +227,21 @@ impl Source for Files<'_> {
     fn signal(&self, name: &str) -> Option<u8> {
         herm_sys::Signal::parse(name).map(herm_sys::Signal::number)
     }
+}
+
+/// Device and inode of a directory, the latter mixed with the time it was made, where the file
+/// system knows: a new directory often has the number of the one that was removed last.
+fn identity(dir: &Dir) -> io::Result<(u64, u64)> {
+    use rustix::fs::StatxFlags;
+    let stat = dir.stat_self()?;
+    let made = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok();
+    let made = made
+        .filter(|made| StatxFlags::from_bits_retain(made.stx_mask).contains(StatxFlags::BTIME))
+        .map_or(0, |made| {
+            let seconds = u64::try_from(made.stx_btime.tv_sec).unwrap_or(0);
+            (seconds << 30) | u64::from(made.stx_btime.tv_nsec)
+        });
+    Ok((stat.st_dev, stat.st_ino ^ made.rotate_left(17)))
 }
 
 /// What was opened only to be looked at, opened to be read.

@@ -22,7 +22,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use herm_engine::{ServiceId, SortedMap, record_struct};
+use herm_engine::{ServiceId, SortedMap, Time, record_struct};
 use herm_s6::service_directory::Definition;
 use herm_s6::status::Status;
 use herm_sys::fs_at::Dir;
@@ -118,6 +118,8 @@ pub(crate) struct ScanDir {
     slots: SortedMap<ServiceId, Slot>,
     /// Of a service that is being registered.
     pending: Option<Slot>,
+    /// When to look for directories that were removed after the order to let go of them.
+    prune_at: Option<Time>,
     next_number: u64,
 }
 

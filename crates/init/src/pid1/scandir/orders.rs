@@ -234,7 +234,7 @@ impl Supervisor {
             self.scan();
         }
         if prune {
-            self.prune();
+            self.prune_for_a_while();
         }
     }
 }

@@ -46,6 +46,7 @@ impl ScanDir {
             locks: [own, services],
             slots: SortedMap::new(),
             pending: None,
+            prune_at: None,
             next_number: 0,
         };
         made.keep();
@@ -67,6 +68,7 @@ impl ScanDir {
             ],
             slots: SortedMap::new(),
             pending: None,
+            prune_at: None,
             next_number: 0,
         };
         // The program that replaced the one before it has its own name again.

@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::time::Duration;
 
-use herm_engine::ServiceId;
+use herm_engine::{ServiceId, Time};
 use herm_s6::event;
 use herm_s6::service_directory::Definition;
 use herm_s6::status::{Ended, Status};
@@ -24,6 +25,9 @@ use crate::setup::Ids;
 
 /// More entries of one directory are not looked at: whoever can write it could keep PID 1 busy.
 pub(super) const ENTRIES_MAX: usize = 20_000;
+
+/// For so long after an order to let go of what is gone, what goes is let go of, too.
+const PRUNE_FOR: Duration = Duration::from_secs(1);
 
 /// A gateway's service is called so, and its profile.
 const GATEWAY: &str = "gateway-";
@@ -340,8 +344,43 @@ impl Supervisor {
         self.record_service(id);
     }
 
+    /// Lets go of services that the last scan did not see, and of those whose directories are
+    /// removed just after: upstream's manager has them let go first and removes them then.
+    pub(super) fn prune_for_a_while(&mut self) {
+        let until = self.clock().now + PRUNE_FOR;
+        if let Some(scan) = &mut self.scan_dir {
+            scan.prune_at = Some(until);
+        }
+        self.prune();
+    }
+
+    /// When directories are looked for that were removed meanwhile.
+    pub(crate) fn prune_deadline(&self) -> Option<Time> {
+        self.scan_dir.as_ref()?.prune_at
+    }
+
+    /// Looks for them, if it is time.
+    pub(crate) fn prune_again(&mut self, now: Time) {
+        if self.prune_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(scan) = &mut self.scan_dir else {
+            return;
+        };
+        scan.prune_at = None;
+        let ids: Vec<ServiceId> = scan.slots.keys().copied().collect();
+        for id in ids {
+            if self.entry_of(id).is_none()
+                && let Some(slot) = self.slot_mut(id)
+            {
+                slot.active = false;
+            }
+        }
+        self.prune();
+    }
+
     /// Lets go of services that the last scan did not see.
-    pub(super) fn prune(&mut self) {
+    fn prune(&mut self) {
         let Some(scan) = &self.scan_dir else {
             return;
         };
@@ -458,7 +497,7 @@ fn define(service: &mut Service, definition: &Definition, finish: bool) {
         definition.down_signal
     };
     spec.stop.signal = Some(signal.to_string());
-    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     if let Some(scanned) = &mut service.scanned {
         scanned.kill_ms = definition.timeout_kill.map(millis);
         scanned.finish_ms = finish.then(|| definition.timeout_finish.map_or(0, millis));
