@@ -25,6 +25,8 @@ mod pages;
 mod sample;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use auth::bearer;

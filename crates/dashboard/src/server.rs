@@ -53,7 +53,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
 }
 
 /// Visitors take descriptors; the soft limit is often 1,024 for programs that use select(2).
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
