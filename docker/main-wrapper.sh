@@ -1,4 +1,6 @@
 #!/bin/sh
-# For compose files that name this file as their command: the command line is what CMD would
-# have been, and /init has already chosen user, environment and directory.
+# herm: stands for the words after it
+#
+# For compose files that name this file as their command: /init takes it away and runs what CMD
+# would have been without it. The rest is for who calls it by hand.
 exec hermes "$@"

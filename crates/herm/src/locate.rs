@@ -15,7 +15,10 @@ pub(crate) const IMAGE_HOME: &str = "/opt/data";
 pub(crate) const CONTAINER_RUN_DIR: &str = "/run/herm";
 /// Runtime directory in a container with a read-only root. Anyone may make it, so it counts only if
 /// it is root's.
-pub(crate) const READ_ONLY_RUN_DIR: &str = "/dev/shm/herm";
+const READ_ONLY_RUN_DIR: &str = "/dev/shm/herm";
+/// Where a supervisor that is not root's listens if it can write neither `/run` nor the home: in
+/// `herm-<its uid>`. Anyone may make that, so it counts only if it is that user's.
+const LAST_RESORTS: [&str; 2] = ["/dev/shm", "/tmp"];
 /// The socket's name in a runtime directory.
 pub(crate) const SOCKET_NAME: &str = "control.sock";
 /// Names the runtime directory of a supervisor started by `herm up`.
@@ -91,6 +94,8 @@ impl Surroundings {
             PathBuf::from(READ_ONLY_RUN_DIR),
         ];
         dirs.extend(self.own_run_dirs(home));
+        let uid = rustix::process::geteuid().as_raw();
+        dirs.extend(LAST_RESORTS.map(|dir| PathBuf::from(format!("{dir}/herm-{uid}"))));
         dirs
     }
 
@@ -122,6 +127,14 @@ impl Surroundings {
         dirs.push(home.join(".herm/run"));
         dirs
     }
+}
+
+/// Whether a runtime directory is in one that anyone can write, and so may be anyone's.
+pub(crate) fn is_in_a_public_place(run_dir: &Path) -> bool {
+    let parent = run_dir.parent();
+    LAST_RESORTS
+        .iter()
+        .any(|dir| parent == Some(Path::new(dir)))
 }
 
 /// The control socket in a runtime directory.
@@ -192,6 +205,8 @@ mod tests {
         assert_eq!(dirs[1], Path::new("/dev/shm/herm"));
         assert!(dirs[2].starts_with(session.path().join("herm")), "{dirs:?}");
         assert_eq!(dirs[3], Path::new("/srv/h/.herm/run"));
+        let public = dirs.iter().filter(|dir| is_in_a_public_place(dir));
+        assert_eq!(public.count(), 3, "{dirs:?}");
         at.run_dir = Some("/x".into());
         assert_eq!(at.run_dirs(Path::new("/srv/h")), [PathBuf::from("/x")]);
     }

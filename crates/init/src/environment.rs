@@ -14,6 +14,10 @@ use herm_engine::SortedMap;
 /// Names of the variables that only root's processes get, separated by spaces or commas.
 const ROOT_ONLY_LIST: &str = "HERM_ROOT_ENV";
 
+/// Where programs are looked for when nobody says.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Longest name of a file on Linux (`NAME_MAX`, `limits.h`).
 const FILE_NAME_BYTES_MAX: usize = 255;
 
@@ -50,13 +54,18 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Captures what PID 1 was started with.
+    /// Captures what PID 1 was started with. Every engine sets `PATH`; a kernel that starts its init
+    /// doesn't.
     pub fn capture() -> Self {
         let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         if Path::new(COMMANDS).is_dir() {
             add_commands(&mut variables);
         }
-        Self::from_variables(variables)
+        let mut environment = Self::from_variables(variables);
+        if environment.get("PATH").is_none() {
+            environment.add("PATH", DEFAULT_PATH);
+        }
+        environment
     }
 
     /// An environment of the given variables.

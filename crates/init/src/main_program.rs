@@ -36,7 +36,7 @@ const OURS: &str = "herm";
 
 /// An image's own wrapper around CMD, as the upstream image's entry point names it. It drops
 /// privileges itself and must get the container's user.
-const WRAPPER_SUFFIX: &str = "/main-wrapper.sh";
+pub(crate) const WRAPPER_SUFFIX: &str = "/main-wrapper.sh";
 
 /// Decides what runs. `is_program` tells whether a word names an executable, on `PATH` or by path.
 pub fn route(cmd: &[String], image: &Image<'_>, is_program: &dyn Fn(&str) -> bool) -> Route {

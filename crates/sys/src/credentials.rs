@@ -139,6 +139,37 @@ pub fn may_set_groups() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETGID))
 }
 
+/// Why nothing we start can be this user and group; `None` where it can (`credentials(7)`, `user_namespaces(7)`).
+pub fn obstacle_to(uid: u32, gid: u32) -> Option<&'static str> {
+    let ours = ids();
+    if ours.uids == [uid; 3] && ours.gids == [gid; 3] {
+        return None;
+    }
+    let effective = capabilities(None).map(|sets| sets.effective);
+    if !effective.is_ok_and(|held| held.contains(CapabilitySet::SETUID | CapabilitySet::SETGID)) {
+        return Some("the capabilities SETUID and SETGID are missing");
+    }
+    // Where these files are not to be read there are no user namespaces, and every id is there.
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+    let has = |name: &str, id: u32| read(name).map_or(true, |map| is_mapped(&map, id));
+    if !has("uid_map", uid) || !has("gid_map", gid) {
+        return Some("its ids are not mapped into this user namespace");
+    }
+    let denied = read("setgroups").is_ok_and(|word| word.trim() == "deny");
+    denied.then_some("this user namespace may not set groups")
+}
+
+/// Whether an id is in the first column's ranges of `/proc/<pid>/uid_map` (`user_namespaces(7)`).
+fn is_mapped(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (numbers.next(), numbers.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => id >= first && id - first < count,
+            _ => false,
+        }
+    })
+}
+
 fn checked(result: i32) -> Result<(), Errno> {
     if result == 0 {
         Ok(())
@@ -260,6 +291,22 @@ fn seal() -> Result<(), Errno> {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_id_outside_the_maps_ranges_is_out_of_reach() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        for (id, expected) in [(0, true), (1, true), (65_536, true), (65_537, false)] {
+            assert_eq!(is_mapped(map, id), expected, "{id}");
+        }
+        assert!(is_mapped("0 0 4294967295\n", 10_000));
+        assert!(!is_mapped("", 0) && !is_mapped("nonsense", 0));
+    }
+
+    #[test]
+    fn nothing_stands_in_the_way_of_staying_who_we_are() {
+        let ours = ids();
+        assert_eq!(obstacle_to(ours.uids[1], ours.gids[1]), None);
+    }
 
     #[test]
     fn the_peer_of_our_own_socket_is_us() {

@@ -99,7 +99,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
 }
 
 #[track_caller]
-fn wait(child: &mut Child, shown: &str) -> ExitStatus {
+pub(crate) fn wait(child: &mut Child, shown: &str) -> ExitStatus {
     let start = Instant::now();
     loop {
         match child.try_wait() {

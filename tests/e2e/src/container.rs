@@ -8,6 +8,7 @@ use crate::follow::Lines;
 use crate::http::{CLIENT, Response, request};
 use crate::image::Image;
 use crate::leftovers::{label, unique_name};
+use crate::terminal::Terminal;
 use crate::volume::Volume;
 
 /// How a container shall be run; [`Container::of`] begins it.
@@ -36,6 +37,16 @@ impl Options {
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
         self
+    }
+
+    /// Lets root in it make namespaces of its own, as `unshare` does: what a container for each would
+    /// show, at a fraction of the time.
+    #[must_use]
+    pub fn can_unshare(self) -> Self {
+        self.flag("--cap-add=SYS_ADMIN")
+            .flag("--security-opt=seccomp=unconfined")
+            .flag("--security-opt=apparmor=unconfined")
+            .flag("--security-opt=systempaths=unconfined")
     }
 
     /// Sets what follows the image: the main program and its arguments.
@@ -74,8 +85,23 @@ impl Options {
         )
     }
 
+    /// Runs the container on a terminal (`docker run -it`).
+    #[track_caller]
+    pub fn run_in_terminal(&self) -> (Container, Terminal) {
+        let container = Container {
+            name: unique_name(),
+        };
+        let name = format!("--name={}", container.name);
+        let terminal = Terminal::of(&self.command_line(&["--interactive", "--tty", &name]));
+        (container, terminal)
+    }
+
     #[track_caller]
     fn docker_run(&self, how: &[&str], input: &[u8]) -> Finished {
+        run_with_input(&mut self.command_line(how), input)
+    }
+
+    fn command_line(&self, how: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .arg("run")
@@ -84,7 +110,7 @@ impl Options {
             .args(&self.flags)
             .arg(&self.image)
             .args(&self.command);
-        run_with_input(&mut command, input)
+        command
     }
 }
 

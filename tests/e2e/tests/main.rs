@@ -3,16 +3,21 @@
 
 mod abuse;
 mod artifacts;
+mod boot;
 mod dropin;
 mod ends;
+mod environments;
 mod harness;
 mod hermes;
 mod leases;
 mod logs;
+mod main_program;
 mod privilege;
 mod restarts;
 mod setup;
+mod shutdown;
 mod supervision;
+mod terminal;
 mod top;
 
 use std::collections::BTreeSet;

@@ -20,7 +20,7 @@ pub(crate) use connection::Connection;
 pub(crate) use events::{EventStream, Line, read_line};
 
 use crate::failure::{Failure, Outcome, reason};
-use crate::locate::{READ_ONLY_RUN_DIR, Surroundings, socket_in};
+use crate::locate::{Surroundings, is_in_a_public_place, socket_in};
 
 /// How long a lost supervisor is given to come back from its re-execution.
 const COMEBACK: Duration = Duration::from_secs(10);
@@ -59,8 +59,9 @@ impl Client {
 
     /// Where the supervisor of `home` may listen, the likeliest place first.
     pub(crate) fn sockets(at: &Surroundings, home: &Path) -> Vec<PathBuf> {
-        // Anyone may have made the one for containers with a read-only root.
-        let is_sound = |dir: &PathBuf| dir != Path::new(READ_ONLY_RUN_DIR) || is_roots_own(dir);
+        // Anyone may have made one in a public place, unless somebody named it.
+        let is_found = |dir: &PathBuf| at.run_dir.is_none() && is_in_a_public_place(dir);
+        let is_sound = |dir: &PathBuf| !is_found(dir) || is_roots_or_ours(dir);
         let dirs = at.run_dirs(home).into_iter().filter(is_sound);
         dirs.map(|dir| socket_in(&dir)).collect()
     }
@@ -303,8 +304,10 @@ pub(crate) fn unexpected(body: &Body) -> Failure {
         .hint("herm and the running supervisor are of different versions: `herm service reexec` as root upgrades it in place")
 }
 
-fn is_roots_own(dir: &Path) -> bool {
-    fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == 0)
+fn is_roots_or_ours(dir: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let trusted = |found: &fs::Metadata| found.is_dir() && [0, own].contains(&found.uid());
+    fs::symlink_metadata(dir).is_ok_and(|found| trusted(&found))
 }
 
 fn nobody_listens(error: &io::Error) -> bool {

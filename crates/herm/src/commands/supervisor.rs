@@ -103,6 +103,11 @@ fn print_status(
         "Manager: herm (container supervisor), pid {}",
         hello.pid
     ))?;
+    if !hello.booted {
+        let remark =
+            "the boot is not over: setup is at work; the container's log names what takes long";
+        out.line(out.paint(remark, Tone::Busy))?;
+    }
     if let Some(home) = &hello.home {
         out.line(format!("Home: {home}"))?;
         if !hello.keeper {

@@ -111,7 +111,10 @@ fn decide(
     let paths = home.profile(name);
     let now = SystemTime::now();
     let foreign = owner::find(&paths, Path::new("/proc"))?;
-    sweep(&paths, foreign.as_ref())?;
+    if let Err(error) = sweep(&paths, foreign.as_ref()) {
+        // A read-only home keeps them. They decide nothing.
+        remarks.push(format!("{name}: {error}"));
+    }
     let record = intent::load(&paths, now)?;
     let agent = state::load(&paths, now)?;
     for aside in [&record.corrupt, &agent.corrupt].into_iter().flatten() {

@@ -127,7 +127,7 @@ impl Facts {
         let port = if launch.is_built_in() {
             {
                 let port = Port { home, name, access };
-                port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)?
+                port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)
             }
         } else {
             api_port(&needs)
@@ -241,26 +241,27 @@ impl Port<'_> {
         config: Option<&Config>,
         needs: &mut Needs,
         remarks: &mut Remarks,
-    ) -> Result<Option<u16>, HomeError> {
+    ) -> Option<u16> {
         // A port that is named and is none is not replaced: the gateway itself says what is wrong.
         if let Some(named) = named_port(dotenv, config) {
             let port = named.parse().ok().filter(|port| *port != 0);
             needs
                 .ports
                 .extend(port.map(|port| (port, API_SERVER.port_key.to_owned())));
-            return Ok(port);
+            return port;
         }
         // The agent's default is not where it listens.
         needs.ports.retain(|_, key| *key != API_SERVER.port_key);
         match self.given() {
             Ok(port) => {
                 needs.ports.insert(port, AUTO_PORT.to_owned());
-                Ok(Some(port))
+                Some(port)
             }
-            Err(ports::PortError::Home(error)) => Err(error),
-            Err(error @ ports::PortError::Exhausted) => {
+            // The service is there all the same, on a full or read-only disk too (L55); a gateway
+            // that is started so says itself that it has no port.
+            Err(error) => {
                 remarks.push(format!("{}: {error}", self.name));
-                Ok(None)
+                None
             }
         }
     }

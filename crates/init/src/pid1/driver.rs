@@ -353,7 +353,13 @@ impl Supervisor {
         };
         let sent = match target {
             Target::Main if record.exited => Ok(()),
-            Target::Main => signals::kill(main, signal),
+            Target::Main => {
+                let signal = self.stop_signal(&record.service, signal);
+                if self.shutdown.is_some() {
+                    self.tell_order(&record.service, signal);
+                }
+                signals::kill(main, signal)
+            }
             // A leader's number that was reaped may be another group's by now; who is still ours is
             // told by a look, and checked.
             Target::Group if !record.exited => signals::kill_group(main, signal),

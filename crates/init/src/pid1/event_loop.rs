@@ -127,6 +127,7 @@ impl Supervisor {
             }
         }
         if children {
+            self.keep_main_going();
             self.reap();
         }
     }

@@ -9,11 +9,8 @@ use herm_sys::spawn::{Capabilities, Handover, Identity, Launch, Program, Session
 use herm_wire::{EnvEntry, Kind};
 
 use super::services::Service;
-use crate::environment::Environment;
+use crate::environment::{DEFAULT_PATH, Environment};
 use crate::setup::Ids;
-
-/// Where programs are looked for when nobody says.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What all launches share.
 #[derive(Debug)]

@@ -100,7 +100,10 @@ impl Logs {
 
     /// Whether the daemon has logged all it was told to before its end, or there is none.
     pub(crate) fn is_finished(&self) -> bool {
-        self.daemon.is_none() || self.finishing == Some(true)
+        // Its process is left to whoever outlives us only where nobody does: with a PID namespace's
+        // init all of it ends.
+        let is_done = self.finishing == Some(true) && herm_sys::process::is_pid1();
+        self.daemon.is_none() || is_done
     }
 
     /// The daemon's process and socket, by number.

@@ -3,8 +3,10 @@
 
 use std::os::fd::BorrowedFd;
 
+use herm_sys::reap::{Change, Which};
 use herm_sys::signals::{self, Signal};
 use herm_sys::spawn::{Launch, Session};
+use herm_sys::tty::SavedSettings;
 use herm_sys::{Errno, Pid, tty};
 use herm_wire::Kind;
 
@@ -46,6 +48,34 @@ pub(crate) fn give_terminal(launch: &mut Launch) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The terminal as it was before the main program had it, put back when this is dropped: a program
+/// that dies in raw mode must not leave its user there.
+#[derive(Debug)]
+pub(crate) struct BorrowedTerminal {
+    settings: Option<SavedSettings>,
+}
+
+impl BorrowedTerminal {
+    /// Takes a note of it; of nothing where standard input is no terminal.
+    pub(crate) fn note() -> Self {
+        let settings = SavedSettings::take(rustix::stdio::stdin()).ok();
+        Self { settings }
+    }
+}
+
+impl Drop for BorrowedTerminal {
+    fn drop(&mut self) {
+        let stdin = rustix::stdio::stdin();
+        if self.settings.is_some() && tty::is_ours(stdin) {
+            // Whoever waits for us reads from it next. It may be gone with its user, and a group of
+            // another PID namespace has no number here.
+            let own = herm_sys::process::stat(rustix::process::getpid());
+            let group = own.ok().and_then(|own| Pid::from_raw(own.group));
+            let _ = group.map(|group| tty::set_foreground(stdin, group));
+        }
+    }
+}
+
 /// Gives up the terminal that we lead the session of, for the main program's session to take.
 /// Before there is any child: one on its way to its program would be hung up on with us.
 pub(crate) fn release_terminal() {
@@ -73,11 +103,11 @@ impl Supervisor {
         self.output.debug(&format!("SIG{name} arrived"));
         if Some(signal) == super::reexec::panic_signal() {
             super::reexec::panic_on_purpose();
-        } else if signal == Signal::TERM || signal == Signal::INT {
-            if signal == Signal::INT {
-                self.forward(signal);
-            }
-            self.output.info(&format!("SIG{name}: stopping everything"));
+        } else if (signal == Signal::TERM || signal == Signal::INT) && self.shutdown.is_none() {
+            let budget = self.settings.stop_budget;
+            let line = format!("SIG{name}: stopping everything within {budget:?}");
+            self.output.info(&line);
+            self.main_stop = signal;
             self.begin_shutdown(None);
         } else {
             self.forward(signal);
@@ -85,13 +115,49 @@ impl Supervisor {
     }
 
     fn forward(&self, signal: Signal) {
-        let main = self.runs.values().find(|run| {
-            !run.record.exited && run.record.service == NAME && self.is_main(&run.record.service)
-        });
-        if let Some(pid) = main.and_then(|run| raw_pid(run.record.pid)) {
+        if let Some(pid) = self.main_pid() {
             // It may be gone already, and is reaped next.
             let _ = signals::kill(pid, signal);
         }
+    }
+
+    /// What asks this service's main process to stop: the main program is sent what we were sent,
+    /// an interrupt as an interrupt.
+    pub(crate) fn stop_signal(&self, name: &str, signal: Signal) -> Signal {
+        if signal == Signal::TERM && self.shutdown.is_some() && self.is_main(name) {
+            self.main_stop
+        } else {
+            signal
+        }
+    }
+
+    /// The order of a shutdown, as it comes about.
+    pub(crate) fn tell_order(&mut self, name: &str, signal: Signal) {
+        let signal = signal.name().unwrap_or("its stop signal");
+        self.output.info(&format!("{name}: SIG{signal}"));
+    }
+
+    /// Continues the main program where Ctrl-Z has stopped it below another init (`--init`): in
+    /// the session of that init nobody could. In a session of its own it can't be stopped so.
+    pub(crate) fn keep_main_going(&self) {
+        if !tty::is_ours(rustix::stdio::stdin()) {
+            return;
+        }
+        let Some(pid) = self.main_pid() else {
+            return;
+        };
+        let changed = herm_sys::reap::job_change(Which::One(pid));
+        if let Ok(Some((_, Change::Stopped(Signal::TSTP)))) = changed {
+            // Whoever has gone meanwhile needs no waking.
+            let _ = signals::kill_group(pid, Signal::CONT);
+        }
+    }
+
+    fn main_pid(&self) -> Option<Pid> {
+        let main = self.runs.values().find(|run| {
+            !run.record.exited && run.record.service == NAME && self.is_main(&run.record.service)
+        });
+        main.and_then(|run| raw_pid(run.record.pid))
     }
 
     fn is_main(&self, name: &str) -> bool {

@@ -1,4 +1,5 @@
-//! PID 1's own words on the container's stdout: `herm: …`, one line each.
+//! PID 1's own words on the container's stderr: `herm: …`, one line each. Its stdout is the main
+//! program's, which may be a filter in somebody's pipe, and the services'.
 //!
 //! A reader that doesn't read must not stop PID 1, so nothing is written unless it can be written
 //! now; lines that can't be are counted, and the count is told with the next line that can.
@@ -38,7 +39,7 @@ impl Level {
     }
 }
 
-/// The container's stdout, as PID 1 uses it.
+/// The container's stderr, as PID 1 uses it.
 #[derive(Debug)]
 pub(crate) struct Output {
     level: Level,
@@ -54,7 +55,7 @@ impl Output {
         Self {
             level,
             dropped: 0,
-            own: open_own(rustix::stdio::stdout()),
+            own: open_own(rustix::stdio::stderr()),
         }
     }
 
@@ -104,7 +105,7 @@ impl Output {
     fn write_now(&self, line: &[u8]) -> bool {
         match &self.own {
             Some(own) => rustix::io::write(own, line).is_ok(),
-            None => write_now(rustix::stdio::stdout(), line),
+            None => write_now(rustix::stdio::stderr(), line),
         }
     }
 }

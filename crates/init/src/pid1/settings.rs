@@ -18,6 +18,9 @@ const STOP_BUDGET: Duration = Duration::from_secs(8);
 /// A Unix socket's path has at most this many bytes, its terminating zero included (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 108;
 
+/// Where any user can make a directory in nearly every container; the client looks there, too.
+const LAST_RESORTS: [&str; 2] = ["/dev/shm", "/tmp"];
+
 /// The socket's name in the runtime directory.
 pub(crate) const SOCKET_NAME: &str = "control.sock";
 
@@ -357,7 +360,8 @@ fn parse_forward(text: &str) -> Option<Forward> {
 /// Where the control socket may be, best first (contract section 1): the runtime directory asked
 /// for and nothing else (`herm up` names the user's), or `/run/herm`, or a directory in the home.
 /// Root's is not in the home, where the home's user could put another in its place, but on the
-/// tmpfs that containers with a read-only root have, too.
+/// tmpfs that containers with a read-only root have, too. Another user's is there at last, under its
+/// own number, where neither `/run` nor the home can be written.
 pub(crate) fn runtime_dirs(
     options: &Options,
     environment: &Environment,
@@ -373,6 +377,8 @@ pub(crate) fn runtime_dirs(
         dirs.push(PathBuf::from("/dev/shm/herm"));
     } else {
         dirs.extend(home.map(|home| home.join(".herm/run")));
+        let uid = rustix::process::geteuid().as_raw();
+        dirs.extend(LAST_RESORTS.map(|dir| PathBuf::from(format!("{dir}/herm-{uid}"))));
     }
     dirs.retain(|dir| dir.join(SOCKET_NAME).as_os_str().len() < SOCKET_PATH_BYTES_MAX);
     dirs
@@ -534,5 +540,7 @@ mod tests {
         let in_home = dirs.iter().any(|dir| dir.starts_with(home));
         assert_eq!(in_home, !rustix::process::geteuid().is_root());
         assert_eq!(dirs.first(), Some(&PathBuf::from("/run/herm")));
+        let is_last_in_tmp = dirs.last().is_some_and(|dir| dir.starts_with("/tmp"));
+        assert_eq!(is_last_in_tmp, in_home, "{dirs:?}");
     }
 }

@@ -223,10 +223,19 @@ impl Supervisor {
             };
             let next = match shutdown.phase {
                 Phase::Stragglers(until) if now >= until || self.is_alone() => {
+                    if now >= until {
+                        self.output.warn("somebody still lives who was killed");
+                    }
                     self.finish_logs();
                     Phase::Logs(now + LOGS_WITHIN)
                 }
-                Phase::Logs(until) if now >= until || self.logs.is_finished() => Phase::Over,
+                Phase::Logs(until) if now >= until || self.logs.is_finished() => {
+                    if now >= until {
+                        self.output
+                            .warn("the log daemon has not written everything in time");
+                    }
+                    Phase::Over
+                }
                 Phase::Services(tell) if now >= tell => {
                     self.tell_who_drains(now);
                     Phase::Services(Time::MAX)

@@ -6,6 +6,7 @@ use herm_engine::Engine;
 use herm_sys::signals::Signal;
 
 use super::boot::come_up;
+use super::main_process::BorrowedTerminal;
 use super::output::{Level, Output};
 use super::records::Records;
 use super::reexec::{self, Resumption, Verdict, arm_panics};
@@ -27,6 +28,7 @@ pub(crate) fn main(options: Options) -> u8 {
     for warning in &warnings {
         output.warn(warning);
     }
+    let _terminal = BorrowedTerminal::note();
     if let Err(why) = understood {
         output.error(&why);
         return BAD_CONFIG;

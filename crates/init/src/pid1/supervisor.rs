@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use herm_engine::{Config, Engine, Event, SortedMap, SortedSet};
 use herm_sys::rlimit::Limit;
-use herm_sys::signals::SignalFd;
+use herm_sys::signals::{Signal, SignalFd};
 use herm_sys::spawn::Spawner;
 
 use super::boot::Boot;
@@ -99,6 +99,8 @@ pub(crate) struct Supervisor {
     pub(crate) scan_dir: Option<Box<ScanDir>>,
     pub(crate) boot: Boot,
     pub(crate) shutdown: Option<Shutdown>,
+    /// What a shutdown asks the main program to stop with.
+    pub(crate) main_stop: Signal,
     pub(crate) reexec: Reexec,
     /// Clients with requests that were not looked at yet, because others had to have their turn.
     pub(crate) again: SortedSet<u64>,
@@ -187,6 +189,7 @@ impl Supervisor {
             scan_dir: None,
             boot,
             shutdown: None,
+            main_stop: Signal::TERM,
             reexec: Reexec::default(),
             again: SortedSet::new(),
             changed: SortedSet::new(),

@@ -66,6 +66,20 @@ impl Accounts {
             .get_nonempty("HERM_USER")
             .unwrap_or(DEFAULT_USER);
         let service_user = self.service_user(name, &requested, reporter);
+        let obstacle = service_user.as_ref().and_then(|ids| {
+            let obstacle = herm_sys::credentials::obstacle_to(ids.uid, ids.gid)?;
+            Some((ids.uid, ids.gid, obstacle))
+        });
+        if let Some((uid, gid, why)) = obstacle {
+            reporter.warn(&format!(
+                "{name} (uid {uid}) is out of reach: {why}; everything runs as uid 0 of this \
+                 container; start it with --user {uid}:{gid}, or give it what is missing"
+            ));
+            return Ok(Identities {
+                service_user: Some(root()),
+                log_user: None,
+            });
+        }
         let log_user = self.log_user(service_user.as_ref());
         Ok(Identities {
             service_user,
@@ -178,6 +192,16 @@ impl Accounts {
                 path.display()
             ));
         }
+    }
+}
+
+/// Who we are where we can be nobody else.
+fn root() -> Ids {
+    Ids {
+        name: Some("root".to_owned()),
+        uid: 0,
+        gid: 0,
+        groups: herm_sys::credentials::ids().groups,
     }
 }
 

@@ -17,6 +17,7 @@ mod plan;
 mod report;
 mod search_path;
 mod users;
+mod way_in;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -315,7 +316,7 @@ fn make_plan(
     let home = environment.get_nonempty("HERMES_HOME").map(str::to_owned);
     let unprivileged = !rustix::process::geteuid().is_root();
     let route = main_program::route(
-        &options.cmd,
+        way_in::without_wrapper(&options.cmd),
         &Image {
             has_home_and_user: home.is_some()
                 && (unprivileged || identities.service_user.is_some()),

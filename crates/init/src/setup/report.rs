@@ -81,20 +81,20 @@ impl Reporter {
     pub(super) fn did(&mut self, what: &str) {
         self.changed = true;
         let would = if self.dry_run { "would change: " } else { "" };
-        println!("setup: {would}{}", plain(what));
+        eprintln!("setup: {would}{}", plain(what));
     }
 
     /// Tells of something that could not be done, and what that means or how to mend it.
     pub(super) fn warn(&mut self, what: &str) {
         let what = plain(what);
-        println!("setup: warning: {what}");
+        eprintln!("setup: warning: {what}");
         self.warnings.push(what);
     }
 
     /// Tells how far long work has come.
     #[expect(clippy::unused_self, reason = "whoever tells needs a reporter")]
     pub(super) fn progress(&self, what: &str) {
-        println!("setup: {}", plain(what));
+        eprintln!("setup: {}", plain(what));
     }
 
     /// Runs a step and notes how long it took and how it ended.
@@ -167,11 +167,11 @@ fn look_at(current: &mut Option<Current>, limit: Option<Duration>) -> bool {
     let took = step.began.elapsed();
     let (name, seconds) = (&step.name, took.as_secs());
     if !step.unlimited && limit.is_some_and(|limit| took >= limit) {
-        println!("setup: {name} takes longer than HERM_SETUP_TIMEOUT allows ({seconds} s)");
+        eprintln!("setup: {name} takes longer than HERM_SETUP_TIMEOUT allows ({seconds} s)");
         return true;
     }
     if took >= LONG.max(step.named_after * 2) {
-        println!("setup: {name} has taken {seconds} s and is not done");
+        eprintln!("setup: {name} has taken {seconds} s and is not done");
         step.named_after = took;
     }
     false
@@ -184,6 +184,9 @@ fn lock(current: &Mutex<Option<Current>>) -> MutexGuard<'_, Option<Current>> {
 /// What to do about an error, where there is something.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
+            "; mount a volume that the container's user can write, or start it as the user that owns this one"
+        }
         io::ErrorKind::PermissionDenied => {
             "; where root may not change owners (rootless Podman, NFS), give the volume to the \
              container's user from outside"

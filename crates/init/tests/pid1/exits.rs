@@ -110,7 +110,7 @@ fn l88_a_dead_supervisor_s_socket_is_swept_and_a_living_one_s_is_not() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&second.stdout).contains("another herm supervisor"));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another herm supervisor"));
     assert_eq!(client.hello().pid, world.pid());
     drop(client);
 
@@ -163,8 +163,10 @@ fn l43_as_pid_1_the_exit_code_is_the_main_program_s_and_signals_have_their_defau
         return;
     };
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(7), "{said}");
-    assert!(said.contains("as PID 1"), "{said}");
+    // herm's own words are not the main program's.
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}{told}");
+    assert!(told.contains("as PID 1"), "{told}");
     for line in ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"] {
         assert!(said.contains(line), "{said}");
     }

@@ -224,7 +224,7 @@ fn without_its_journal_nothing_is_resumed_and_nothing_is_started() {
         .output()
         .unwrap();
     assert_eq!(refused.status.code(), Some(70));
-    let said = String::from_utf8_lossy(&refused.stdout);
+    let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("descriptor 99 is not open"), "{said}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 

@@ -1,8 +1,10 @@
 //! The files that tools of the s6 family look for, and where they are.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use herm_engine::{ServiceId, SortedMap};
@@ -33,6 +35,7 @@ impl ScanDir {
         runtime.make_dir(STATE, 0o755)?;
         let state = runtime.open_dir(STATE)?;
         rustix::fs::fchmod(&state, Mode::from_raw_mode(0o755))?;
+        sweep(&dir, &runtime_dir.join(STATE));
         let scanner = make_scanner(&dir)?;
         let own = lock(&scanner, "lock")?;
         let services = lock(&state, LOCK)?;
@@ -177,6 +180,28 @@ impl ScanDir {
     pub(crate) fn open_to(&self, ids: &Ids) -> io::Result<()> {
         give(&self.dir, ids)?;
         give(&self.control, ids)
+    }
+}
+
+/// Removes what showed services registered with a supervisor before this one: directories with
+/// nothing but links to its files. In plain Docker `/run` survives a restart (L88), and what has no
+/// `run` in it would be tried for ever.
+fn sweep(dir: &Dir, state: &Path) {
+    for name in dir.names().unwrap_or_default() {
+        let Ok(shown) = dir.open_dir(&name) else {
+            continue;
+        };
+        let inside = shown.names().unwrap_or_default();
+        let is_link = |inner: &std::ffi::OsString| {
+            let target = rustix::fs::readlinkat(&shown, inner, Vec::new());
+            target.is_ok_and(|target| {
+                Path::new(OsStr::from_bytes(target.as_bytes())).starts_with(state)
+            })
+        };
+        if !inside.is_empty() && inside.iter().all(is_link) {
+            // What can't be removed is refused when it is looked at, and told.
+            let _ = dir.remove_tree(&name);
+        }
     }
 }
 
