@@ -20,7 +20,6 @@ pub mod exec;
 pub mod fdpass;
 pub mod file_lock;
 pub mod fs_at;
-pub mod local_time;
 pub mod memfd;
 pub mod pidfd;
 pub mod poll;

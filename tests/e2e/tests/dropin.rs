@@ -84,7 +84,7 @@ fn what_a_service_prints_reaches_its_logger() {
     let container = started();
     wait_until("both loggers have written", || {
         let log = root(&container, "cat /run/old-log/current /var/log/echo/current");
-        log.contains("  ticked") && log.contains("  tick")
+        log.contains("  ticked") && log.contains("  tick\n")
     });
     let owner = root(&container, "stat -c %U /var/log/echo/current");
     assert_eq!(owner, "nobody");

@@ -27,6 +27,7 @@ mod svstat;
 mod svwait;
 mod tai64n;
 mod wait;
+mod zone;
 
 /// A command: from its arguments to its exit code.
 type Applet = fn(&[OsString]) -> u8;

@@ -4,10 +4,11 @@ use std::io::{self, BufRead as _, Write as _};
 use std::time::Duration;
 
 use herm_s6::tai::Tain;
-use herm_sys::local_time::{local, utc};
 
 use super::call::{Call, Outcome, Row};
 use super::service::now;
+use super::zone::Zone;
+use crate::logd::stamp::civil_from_days;
 
 pub(super) const ROWS: &[Row] = &[
     ("s6-tai64n", tai64n),
@@ -47,35 +48,32 @@ fn tai64nlocal(call: &mut Call<'_>) -> Outcome {
     while call.option(b"g")?.is_some() {
         greenwich = true;
     }
+    let zone = (!greenwich).then(Zone::local);
     each_line(call, &|line| {
         let label = line
             .split_at_checked(Tain::LABEL)
             .filter(|(_, rest)| !rest.is_empty());
         let time =
             label.and_then(|(label, rest)| Some((Tain::from_label(label)?.to_unix()?, rest)));
-        match time.and_then(|(time, rest)| Some((readable(time, greenwich)?, rest))) {
+        match time.and_then(|(time, rest)| Some((readable(time, zone.as_ref())?, rest))) {
             Some((text, rest)) => [text.as_bytes(), rest].concat(),
             None => line.to_vec(),
         }
     })
 }
 
-/// `YYYY-MM-DD HH:MM:SS.nnnnnnnnn`, where time zones are known.
-pub(super) fn readable(since_epoch: Duration, greenwich: bool) -> Option<String> {
-    let seconds = i64::try_from(since_epoch.as_secs()).ok()?;
-    let t = if greenwich {
-        utc(seconds)?
-    } else {
-        local(seconds)?
-    };
+/// `YYYY-MM-DD HH:MM:SS.nnnnnnnnn`, in a time zone or in UTC.
+pub(super) fn readable(since_epoch: Duration, zone: Option<&Zone>) -> Option<String> {
+    let at = i64::try_from(since_epoch.as_secs()).ok()?;
+    let at = at.saturating_add(zone.map_or(0, |zone| zone.offset(at)));
+    let at = u64::try_from(at).ok()?;
+    let (days, second) = (at / 86_400, at % 86_400);
+    let (year, month, day) = civil_from_days(days);
     Some(format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:09}",
-        t.year,
-        t.month,
-        t.day,
-        t.hour,
-        t.minute,
-        t.second,
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:09}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
         since_epoch.subsec_nanos()
     ))
 }

@@ -35,7 +35,7 @@ mod outbox;
 mod pump;
 mod rotation;
 mod server;
-mod stamp;
+pub(crate) mod stamp;
 mod stdout;
 
 use std::io::{self, Write};

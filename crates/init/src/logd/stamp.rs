@@ -70,7 +70,7 @@ fn rfc3339(at: Micros, separator: char) -> String {
 
 /// The date of a day since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from
 /// March, so that the leap day is a year's last one.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -87,7 +87,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 }
 
 /// The inverse of [`civil_from_days`], for dates from 1970 to 9999.
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+pub(crate) fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }

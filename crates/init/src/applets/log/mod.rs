@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::call::{Call, Outcome, Row, describe};
 use super::complain::USAGE;
 use super::tai64n::readable;
+use super::zone::Zone;
 use directory::Directory;
 
 pub(super) const ROWS: &[Row] = &[
@@ -48,6 +49,7 @@ struct Logger {
     /// One for each action, in their order.
     sinks: Vec<Sink>,
     line_max: usize,
+    zone: Zone,
 }
 
 fn log(call: &mut Call<'_>) -> Outcome {
@@ -84,6 +86,7 @@ fn log(call: &mut Call<'_>) -> Outcome {
         steps,
         sinks,
         line_max,
+        zone: Zone::local(),
     };
     let linger = Some(linger)
         .filter(|ms| *ms > 0)
@@ -152,10 +155,10 @@ impl Stamps {
         }
     }
 
-    fn date(&mut self) -> &str {
+    fn date(&mut self, zone: &Zone) -> &str {
         let now = self.now;
         self.date
-            .get_or_insert_with(|| readable(now, false).unwrap_or_default())
+            .get_or_insert_with(|| readable(now, Some(zone)).unwrap_or_default())
     }
 }
 
@@ -319,7 +322,7 @@ impl Logger {
                         head.push(b' ');
                     }
                     if action.dated {
-                        head.extend_from_slice(stamps.date().as_bytes());
+                        head.extend_from_slice(stamps.date(&self.zone).as_bytes());
                         head.extend_from_slice(b"  ");
                     }
                     if !action.prefix.is_empty() {

@@ -20,6 +20,7 @@ fn logger(script: &str) -> Logger {
         steps,
         sinks,
         line_max: 50,
+        zone: Zone::local(),
     }
 }
 
