@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod discover;
 pub mod dotenv;
+pub mod drift;
 pub mod error;
 pub mod files;
 pub mod handover;

@@ -175,6 +175,9 @@ pub(crate) enum Command {
     /// Prepare the home as a boot does: directories, owners, modes, seeds
     #[command(after_help = examples(&["herm setup --dry-run", "docker exec CONTAINER herm setup"], ""))]
     Setup(SetupArgs),
+    /// Say what is wrong with this container and this home, and what to do about it
+    #[command(after_help = examples(&["herm doctor", "herm doctor --json | jq '.findings[] | select(.level == \"problem\")'"], "Exits 1 if there is a problem. Changes nothing, and is of use without a supervisor too."))]
+    Doctor(Format),
     /// Stop everything and end the supervisor
     #[command(after_help = examples(&["herm shutdown", "herm shutdown --exit-code 3"], ""))]
     Shutdown(ShutdownArgs),

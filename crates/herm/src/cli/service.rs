@@ -51,10 +51,13 @@ pub(crate) enum ServiceCommand {
         name: String,
     },
     /// Show a service's environment and where each variable came from
-    #[command(after_help = examples(&["herm service env writer", "herm service env writer --json"], ""))]
+    #[command(after_help = examples(&["herm service env writer", "herm service env writer --json"], "Values of secrets are not shown, unless they are asked for."))]
     Env {
         /// A service or a profile
         name: String,
+        /// Show the values of keys, tokens and passwords too
+        #[arg(long)]
+        show_secrets: bool,
         #[command(flatten)]
         format: Format,
     },

@@ -1,6 +1,7 @@
 //! One file per family of commands; each turns its part of the command line into calls.
 
 mod dashboard;
+mod doctor;
 mod events;
 mod foreground;
 mod gateway;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Reconcile(args) => supervisor::reconcile(&context, &args).map(done),
         Command::Setup(args) => setup::run(&context, &args),
         Command::SyncSkills => setup::sync_skills(&context),
+        Command::Doctor(format) => doctor::run(&context, format),
         Command::Shutdown(args) => supervisor::shutdown(&context, &args).map(done),
         Command::Completions { shell } => pages::completions(shell).map(done),
         Command::Man { dir } => pages::man(dir.as_deref()).map(done),

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::SystemTime;
 
+use herm_home::secret::is_secret_variable;
 use herm_wire::spec::{HealthSpec, LogSpec, ReadinessSpec, RestartSpec, StopSpec};
 use herm_wire::{Body, Desired, EnvVar, ExitCode, Kind, Op, ServiceSpec};
 
@@ -16,6 +17,9 @@ use crate::client::unexpected;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Out, Table, Tone, describe, services_table};
+
+/// Stands for the value of a secret.
+const MASK: &str = "********";
 
 /// Carries out a command of the family.
 pub(super) fn run(context: &Context, command: ServiceCommand) -> Outcome<ExitCode> {
@@ -52,7 +56,11 @@ pub(super) fn run(context: &Context, command: ServiceCommand) -> Outcome<ExitCod
         ServiceCommand::Remove { name } => {
             plain(context, &name, &Op::Unregister { name: name.clone() })
         }
-        ServiceCommand::Env { name, format } => env(context, &name, format),
+        ServiceCommand::Env {
+            name,
+            show_secrets,
+            format,
+        } => env(context, &name, show_secrets, format),
         ServiceCommand::Reexec => plain(context, "", &Op::Reexec),
     }
 }
@@ -202,8 +210,8 @@ fn spec_of(args: AddArgs) -> Outcome<ServiceSpec> {
     })
 }
 
-fn env(context: &Context, name: &str, format: Format) -> Outcome<ExitCode> {
-    let entries = match ask_about(
+fn env(context: &Context, name: &str, show_secrets: bool, format: Format) -> Outcome<ExitCode> {
+    let mut entries = match ask_about(
         &mut context.supervisor()?,
         name,
         &Op::Env {
@@ -213,6 +221,11 @@ fn env(context: &Context, name: &str, format: Format) -> Outcome<ExitCode> {
         Body::Env { entries } => entries,
         other => return Err(unexpected(&other)),
     };
+    for entry in entries.iter_mut().filter(|_| !show_secrets) {
+        if !entry.value.is_empty() && is_secret_variable(&entry.name, &entry.value) {
+            MASK.clone_into(&mut entry.value);
+        }
+    }
     let mut out = Out::stdout();
     if format.json {
         out.json(&entries)?;

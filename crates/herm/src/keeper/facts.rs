@@ -471,6 +471,13 @@ fn settle_claims(
     settled
 }
 
+/// The ports and tokens a profile's gateway takes for itself.
+pub(crate) fn needs(home: &Home, name: &ProfileName) -> Outcome<Needs> {
+    let launch = LaunchFacts::current(home)?;
+    let facts = Facts::read(home, name, &launch, Access::Look, &mut Remarks::new());
+    facts.map(|facts| facts.needs).map_err(home_failure)
+}
+
 /// What stands in the way of starting a profile: another's claim on what it needs (L14).
 pub(crate) fn clash(home: &Home, name: &ProfileName) -> Outcome<Option<Failure>> {
     let launch = LaunchFacts::current(home)?;

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use herm_home::ProfileName;
 use herm_wire::ServiceView;
 
-pub(crate) use facts::{clash, instant_text, names_its_port};
+pub(crate) use facts::{clash, instant_text, names_its_port, needs};
 pub(crate) use serve::HANDED_OVER;
 
 use crate::context::{Context, home_failure};

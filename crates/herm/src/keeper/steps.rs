@@ -8,7 +8,7 @@ use herm_home::inputs::Inputs;
 use herm_home::layout::HERM_DIR;
 use herm_home::markers::clear_spent_planned_stop;
 use herm_home::owner::Owner;
-use herm_home::{Home, HomeError, ProfileName, discover, owner, state};
+use herm_home::{Home, HomeError, ProfileName, discover, drift, owner, state};
 use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
 use super::facts::{self, Access, Facts, Remarks};
@@ -222,6 +222,7 @@ impl Session<'_> {
                     if access == Access::Look {
                         continue;
                     }
+                    remarks.extend(self.drift(&name));
                     // Herm's own gateway doesn't consume it, and the next TERM may not be planned.
                     let paths = self.home.profile(&name);
                     let cleared = clear_spent_planned_stop(&paths, Path::new("/proc"));
@@ -241,6 +242,22 @@ impl Session<'_> {
                 self.memory.parked.insert(name, parked);
             }
         }
+    }
+
+    /// What somebody else left in a profile, in words (L25): it is given back at the next boot, and
+    /// until then the agent may not be able to use it.
+    fn drift(&self, name: &ProfileName) -> Option<String> {
+        let own = rustix::process::geteuid().as_raw();
+        let found = drift::foreign_in_profile(self.home.profile(name).dir(), own).ok()?;
+        let first = found.first()?;
+        let more = match found.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        Some(format!(
+            "{name}: not this user's: {}{more}; `herm doctor` has all of it and the remedy",
+            first.display()
+        ))
     }
 
     fn carry_out(&mut self, action: &Action, failures: &mut Remarks) -> Result<(), Ended> {

@@ -47,6 +47,7 @@ fn every_command_has_help_with_an_example() {
         "service env",
         "service reexec",
         "reconcile",
+        "doctor",
         "shutdown",
         "completions",
         "man",
@@ -271,4 +272,68 @@ fn called_hermes_it_answers_the_agents_words_and_only_them() {
         Some(3)
     );
     assert_eq!(run(&["status"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_where_nobody_supervises_and_names_the_remedy() {
+    let home = TestHome::new();
+    fs::create_dir_all(home.path()).unwrap();
+    home.ok(&["profile", "create", "a"]);
+    home.ok(&["profile", "create", "b"]);
+    let well = home.json(&["doctor", "--json"]);
+    assert_eq!(well["problems"], 0, "{well}");
+    for name in ["a", "b"] {
+        let dotenv = home.path().join(format!("profiles/{name}/.env"));
+        fs::write(
+            &dotenv,
+            "DISCORD_BOT_TOKEN=very-secret\nAPI_SERVER_PORT=9999\n",
+        )
+        .unwrap();
+    }
+    let config = home.path().join("profiles/a/config.yaml");
+    fs::write(&config, "model: [\n").unwrap();
+    fs::remove_dir_all(home.path().join("profiles/b/plans")).unwrap();
+    std::os::unix::fs::symlink("/tmp", home.path().join("profiles/b/plans")).unwrap();
+    std::os::unix::fs::symlink("/tmp", home.path().join("profiles/c")).unwrap();
+    fs::write(home.path().join("herm.toml"), "[restart]\nmax_dealy = 1\n").unwrap();
+    let outcome = home.run(&["doctor", "--json"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(!outcome.stdout.contains("very-secret"), "{outcome:?}");
+    let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let problems: Vec<&serde_json::Value> = findings
+        .iter()
+        .filter(|finding| finding["level"] == "problem")
+        .collect();
+    for (check, word) in [
+        ("settings", "restart.max_delay"),
+        ("profiles", "config.yaml"),
+        ("profiles", "c is skipped"),
+        ("links", "profiles/b/plans"),
+        ("secrets", "profiles/a/.env"),
+    ] {
+        let found = |problem: &&&serde_json::Value| {
+            problem["check"] == check && problem["found"].as_str().unwrap().contains(word)
+        };
+        let problem = problems.iter().find(found);
+        let problem = problem.unwrap_or_else(|| panic!("no {check}: {word} in {report:#}"));
+        assert!(
+            problem["remedy"]
+                .as_str()
+                .is_some_and(|remedy| !remedy.is_empty())
+        );
+    }
+    assert_eq!(report["problems"], problems.len());
+    fs::remove_file(home.path().join("herm.toml")).unwrap();
+    let words = home.run(&["doctor"]);
+    assert!(
+        words
+            .stdout
+            .contains("'a' and 'b' need the same DISCORD_BOT_TOKEN"),
+        "{words:?}"
+    );
+    assert!(
+        words.stdout.contains("'a' and 'b' need port 9999"),
+        "{words:?}"
+    );
 }
