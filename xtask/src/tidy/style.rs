@@ -38,6 +38,12 @@ const ROOTS_OWN: &[&str] = &[
     // PATH: who can write to its directories, and whether a program is there.
     "crates/init/src/setup/search_path.rs",
     "crates/init/src/setup/mod.rs",
+    // /etc/s6-overlay, /etc/services.d and what /run gets of them.
+    "crates/init/src/setup/overlay.rs",
+    "crates/init/src/setup/overlay/directory.rs",
+    "crates/init/src/setup/overlay/sources.rs",
+    // The beginning of CMD's own program, which nothing is done with but reading.
+    "crates/init/src/setup/way_in.rs",
 ];
 
 const RULES: &[Rule] = &[

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::main_program::WRAPPER_SUFFIX;
 
 /// The line by which herm's own is known (`docker/main-wrapper.sh`).
@@ -23,7 +25,12 @@ pub(super) fn without_wrapper(cmd: &[String]) -> &[String] {
 
 fn is_marked(path: &str) -> bool {
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    // It may lie where others write: nothing is waited for, should it be no regular file.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else {
+        return false;
+    };
+    let read = File::from(file).take(HEAD_BYTES).read_to_end(&mut head);
     read.is_ok() && String::from_utf8_lossy(&head).contains(MARK)
 }
 
