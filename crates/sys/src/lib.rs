@@ -30,6 +30,7 @@ pub mod record_lock;
 pub mod rlimit;
 pub mod signals;
 pub mod spawn;
+mod stack_bounds;
 pub mod tty;
 pub mod users;
 
