@@ -39,7 +39,7 @@ fn roots_settings_are_followed_and_what_can_not_be_ends_the_boot() {
     ended.exits(78);
     let wanted =
         "line 3: there is no setting 'init.stop_timeuot'; did you mean 'init.stop_timeout'?";
-    assert!(ended.stdout.contains(wanted), "{ended:?}");
+    assert!(ended.stderr.contains(wanted), "{ended:?}");
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn the_service_user_is_remapped_in_its_own_lines_and_a_taken_group_is_allowed() 
         .collect();
     assert_eq!(told, ["4000", "4001"], "{numeric}");
     assert!(
-        numeric.stdout.contains("the ids are used as numbers"),
+        numeric.stderr.contains("the ids are used as numbers"),
         "{numeric}"
     );
 }
@@ -280,7 +280,7 @@ fn a_docker_socket_is_shared_only_when_asked_and_said_to_make_root() {
     };
     let shared = run("1");
     assert!(shared.stdout.contains("4242"), "{shared}");
-    assert!(shared.stdout.contains("root on the host"), "{shared}");
+    assert!(shared.stderr.contains("root on the host"), "{shared}");
     let not = run("0");
     assert!(!not.stdout.contains("4242"), "{not}");
 }
@@ -444,7 +444,7 @@ fn a_home_is_left_as_it_is_where_setup_is_off_and_hooks_run_all_the_same() {
         .run_to_end();
     off.succeeds();
     assert!(!off.stdout.contains("cron"), "{off}");
-    assert!(!off.stdout.contains("setup: "), "{off}");
+    assert!(!off.stderr.contains("setup: "), "{off}");
 }
 
 #[test]
@@ -559,7 +559,7 @@ fn l27_a_home_that_is_a_link_planted_in_another_users_directory_is_refused() {
     );
     assert!(
         setup
-            .stdout
+            .stderr
             .contains("a link that another user can have made"),
         "{setup}"
     );

@@ -80,8 +80,13 @@ impl Reporter {
     /// Tells of a change.
     pub(super) fn did(&mut self, what: &str) {
         self.changed = true;
-        let would = if self.dry_run { "would change: " } else { "" };
-        eprintln!("setup: {would}{}", plain(what));
+        let what = plain(what);
+        if self.dry_run {
+            // What was asked for; at a boot, standard output is the main program's.
+            println!("setup: would change: {what}");
+        } else {
+            eprintln!("setup: {what}");
+        }
     }
 
     /// Tells of something that could not be done, and what that means or how to mend it.
