@@ -129,7 +129,7 @@ fn a_script_leaves_the_exit_code_and_halts() {
             .unwrap_or_else(|| panic!("no {text:?} in {logs}"))
     };
     assert!(
-        place("web: killed by SIGTERM") < place("prepare down"),
+        place("web: killed by SIGTERM") < place("prepare: SIGTERM"),
         "{logs}"
     );
 }
