@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask bench | dist | image | gen | tidy | test`.
+//! The project's tasks: `cargo xtask bench | dist | fuzz | image | gen | tidy | test`.
 //!
 //! One file per task. A task prints what it runs, stops at the first failure, and leaves
 //! everything it builds under `target/` or `dist/`.
@@ -9,6 +9,7 @@ mod base;
 mod bench;
 mod dist;
 mod docker;
+mod fuzz;
 mod generate;
 mod host;
 mod image;
@@ -33,6 +34,8 @@ enum Task {
     Bench(bench::Options),
     /// Build the static binaries and pack them as dist/herm-<version>-<arch>.tar.gz
     Dist,
+    /// Run libFuzzer on the parsers of foreign bytes
+    Fuzz(fuzz::Options),
     /// Build the images herm:dev and herm-hermes:dev (and the archive, and a base if none can be pulled)
     Image(image::Options),
     /// Write the generated files; with --check, fail if one is out of date
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench(options) => bench::bench(&options),
         Task::Dist => dist::dist(&dist::RELEASE),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Image(options) => image::image(&options),
         Task::Gen { check: true } => generate::check(),
         Task::Gen { check: false } => generate::write(),
