@@ -145,7 +145,8 @@ impl Database {
     /// Lines that make no sense are passed over.
     pub fn parse(text: &str) -> Self {
         let mut database = Self::default();
-        for line in text.lines() {
+        // Not lines(): a name may end in a carriage return.
+        for line in text.split('\n') {
             let mut fields = line.split('\t').map(str::to_string);
             let kind = match fields.next().as_deref() {
                 Some("longrun") => Kind::Longrun,

@@ -213,6 +213,14 @@ fn a_database_survives_its_text_but_for_the_scripts() {
     assert_eq!(Database::parse(&database.to_text()), database);
 }
 
+#[test]
+fn a_name_that_ends_in_a_carriage_return_survives_the_databases_text() {
+    let mut all = definitions("b type=bundle contents.d/=");
+    all[0].name = String::from("b\r");
+    let database = compile(&all, &["base"]).unwrap().database;
+    assert_eq!(Database::parse(&database.to_text()), database);
+}
+
 proptest! {
     /// Any graph is either refused for a cycle or put in an order that respects it.
     #[test]
