@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Optimise less: sooner built, for trying a change; not what is shipped
     #[arg(long)]
     quick: bool,
+    /// Also build what only the end-to-end tests run: herm-upstream:dev, an agent's image made for s6-overlay
+    #[arg(long, conflicts_with = "without_agent")]
+    for_tests: bool,
 }
 
 /// The variable that names another tag than `dev`, for several checkouts that share one engine; the end-to-end tests obey it
@@ -59,6 +62,14 @@ impl Options {
             ..Self::default()
         }
     }
+
+    /// What the end-to-end tests need.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            for_tests: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// The image of this name that this checkout builds.
@@ -76,13 +87,14 @@ pub(crate) fn image(options: &Options) -> Result<()> {
     if options.without_agent {
         return Ok(());
     }
-    let secrets = Secrets::collect()?;
-    build(
-        &tag("herm-hermes"),
-        "docker/herm-hermes.Dockerfile",
-        base,
-        &secrets.arguments(),
-    )
+    let secrets = Secrets::collect()?.arguments();
+    let dockerfile = "docker/herm-hermes.Dockerfile";
+    build(&tag("herm-hermes"), dockerfile, base, &secrets)?;
+    if options.for_tests {
+        let dockerfile = "tests/e2e/images/upstream/Dockerfile";
+        build(&tag("herm-upstream"), dockerfile, base, &secrets)?;
+    }
+    Ok(())
 }
 
 fn build(tag: &str, dockerfile: &str, base: &str, secrets: &[String]) -> Result<()> {

@@ -69,7 +69,7 @@ const STEPS: &[Step] = &[
     Step {
         part: Part::E2e,
         name: "images",
-        action: |_| image::image(&image::Options::default()),
+        action: |_| image::image(&image::Options::for_tests()),
     },
     // Once more, now that there is a binary whose size and linking can be looked at.
     Step {

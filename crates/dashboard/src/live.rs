@@ -171,7 +171,7 @@ impl Picture {
                 self.services.insert(service.name.clone(), *service);
                 Some(Update::Service(shared))
             }
-            EventBody::Removed { name } => {
+            EventBody::Removed { name, .. } => {
                 self.services.remove(&name);
                 Some(Update::Removed(name))
             }

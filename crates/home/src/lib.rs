@@ -39,6 +39,7 @@ mod staging;
 pub mod state;
 mod tree;
 pub mod unique;
+pub mod withdrawn;
 
 pub use discover::{Discovery, Skipped, discover};
 pub use error::HomeError;

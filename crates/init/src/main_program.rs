@@ -110,8 +110,15 @@ fn gateway_run_profile(args: &[String]) -> Option<String> {
 pub fn is_dashboard_only(route: &Route) -> bool {
     match route {
         Route::AsServiceUser(argv) | Route::AsIs(argv) => {
-            matches!(argv.as_slice(), [program, command, ..]
-                if (program == AGENT || program == OURS) && command == "dashboard")
+            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+            match words.as_slice() {
+                [AGENT | OURS, "dashboard", ..] => true,
+                // An image's own wrapper makes the agent's of what follows.
+                [wrapper, AGENT, "dashboard", ..] | [wrapper, "dashboard", ..] => {
+                    wrapper.ends_with(WRAPPER_SUFFIX)
+                }
+                _ => false,
+            }
         }
         Route::SupervisedGateway { .. } | Route::None => false,
     }
@@ -231,6 +238,8 @@ mod tests {
     #[test]
     fn the_dashboard_alone_is_recognised() {
         assert!(is_dashboard_only(&routed("dashboard", &IMAGE, &["hermes"])));
+        let wrapped = "/opt/hermes/docker/main-wrapper.sh dashboard --no-open";
+        assert!(is_dashboard_only(&routed(wrapped, &IMAGE, &["hermes"])));
         assert!(!is_dashboard_only(&routed("gateway run", &IMAGE, &[])));
     }
 }

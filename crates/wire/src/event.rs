@@ -67,6 +67,10 @@ pub enum EventBody {
     Removed {
         /// Its name.
         name: String,
+        /// Its directory was taken out of the scan directory: it is not to be registered again
+        /// until somebody wants it.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        withdrawn: bool,
     },
     /// An order to record.
     Order {

@@ -112,6 +112,7 @@ fn every_event_is_read_back_as_it_was_written() {
         },
         EventBody::Removed {
             name: "gateway-a".into(),
+            withdrawn: true,
         },
         EventBody::Order { order },
         EventBody::ReconcileRequested { request: 4 },

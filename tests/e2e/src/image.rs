@@ -29,6 +29,12 @@ impl Image {
         Self::named(&built("herm-hermes"))
     }
 
+    /// One that only tests run (`cargo xtask image --for-tests`).
+    #[track_caller]
+    pub fn built_for_tests(name: &str) -> Self {
+        Self::named(&built(name))
+    }
+
     /// An image by its tag. A missing one fails the test: there is nothing these tests could check
     /// without it.
     #[track_caller]

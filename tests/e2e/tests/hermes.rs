@@ -115,3 +115,120 @@ fn l56_the_default_profiles_generated_launch_runs_the_real_agent() {
     container.wait_healthy(8642);
     container.wait_states(&[("gateway-default", "running")]);
 }
+
+/// The agent asks s6's tools; they and herm's own verbs are about the same services.
+#[test]
+fn the_agents_own_commands_and_herms_mix_on_the_same_services_and_intent() {
+    let volume = Volume::new();
+    let container = agents(&volume);
+    let agent = |words: &[&str]| {
+        let argv: Vec<&str> = std::iter::once("hermes")
+            .chain(words.iter().copied())
+            .collect();
+        container.exec(&argv).succeeds().to_owned()
+    };
+    let herm = |words: &[&str]| {
+        let argv: Vec<&str> = std::iter::once("herm")
+            .chain(words.iter().copied())
+            .collect();
+        container.exec(&argv).succeeds().to_owned()
+    };
+    let recorded = |wanted: &str| {
+        wait_until(&format!("the record says {wanted}"), || {
+            let path = "/opt/data/profiles/dot/.herm/desired.json";
+            let record = container.exec(&["cat", path]);
+            record.is_success() && record.json()["state"] == wanted
+        });
+    };
+    agent(&["profile", "create", "dot", "--no-skills"]);
+    container.wait_states(&[("gateway-dot", "down")]);
+    container
+        .exec_with_input(
+            &["sh", "-c", "umask 077; cat > /opt/data/profiles/dot/.env"],
+            format!(
+                "API_SERVER_ENABLED=true\nAPI_SERVER_KEY={}\nAPI_SERVER_PORT=9404\n",
+                herm_e2e::API_KEY
+            )
+            .as_bytes(),
+        )
+        .succeeds();
+    agent(&["-p", "dot", "gateway", "start"]);
+    container.wait_healthy(9404);
+    recorded("running");
+    let status = agent(&["-p", "dot", "gateway", "status"]);
+    assert!(status.contains("running"), "{status}");
+    let first = pid_of(&container, "gateway-dot");
+
+    herm(&["-p", "dot", "gateway", "stop"]);
+    recorded("stopped");
+    assert!(!container.is_healthy(9404));
+    agent(&["-p", "dot", "gateway", "start"]);
+    container.wait_healthy(9404);
+    agent(&["-p", "dot", "gateway", "restart"]);
+    wait_until("another process serves", || {
+        container.service("gateway-dot").is_some_and(|dot| {
+            dot["state"] == "running" && dot["pid"].as_u64().is_some_and(|pid| pid != first)
+        })
+    });
+    herm(&["-p", "dot", "gateway", "restart"]);
+    container.wait_healthy(9404);
+    recorded("running");
+
+    agent(&["-p", "dot", "gateway", "stop"]);
+    container.wait_states(&[("gateway-dot", "down")]);
+    recorded("stopped");
+    container.restart();
+    container.wait_booted();
+    container.wait_states(&[("gateway-dot", "down")]);
+    agent(&["profile", "delete", "dot", "-y"]);
+    wait_until("the service is gone", || {
+        container.service("gateway-dot").is_none()
+    });
+    let left = container.sh("ls -A /run/service").succeeds().to_owned();
+    assert!(!left.contains("dot"), "{left}");
+}
+
+/// As the agent's command does it, without paying for the start of its interpreter each time.
+const CREATE_AND_DELETE: &str = r#"
+import os, subprocess, sys, time
+from hermes_cli import profiles
+name, times = sys.argv[1], int(sys.argv[2])
+slot = f"/run/service/gateway-{name}"
+def until(what, so):
+    deadline = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < deadline, f"{name}: never {what}"
+        time.sleep(0.01)
+def supervised():
+    return subprocess.run(["/command/s6-svok", slot]).returncode == 0
+for _ in range(times):
+    profiles.create_profile(name, no_alias=True, no_skills=True)
+    until("supervised", supervised)
+    until("down", lambda: b"down" in subprocess.run(["/command/s6-svstat", slot], capture_output=True).stdout)
+    profiles.delete_profile(name, yes=True)
+    until("gone", lambda: not os.path.exists(slot) and not os.path.exists(f"/opt/data/profiles/{name}"))
+"#;
+
+#[test]
+fn l83_the_agent_creates_and_deletes_profiles_200_times_with_the_keeper_live() {
+    let volume = Volume::new();
+    let container = agents(&volume);
+    let python = "/opt/hermes/.venv/bin/python3";
+    let all = r#"for name in ann ben cat dan; do "$0" -c "$1" $name 50 > /tmp/$name 2>&1 & eval $name=$!; done
+        for name in ann ben cat dan; do eval wait \$$name || { tail -n 30 /tmp/$name; exit 1; }; done"#;
+    container
+        .exec(&["bash", "-c", all, python, CREATE_AND_DELETE])
+        .succeeds();
+    container.exec(&["herm", "reconcile"]).succeeds();
+    let gateways = container
+        .services()
+        .iter()
+        .filter(|service| service["kind"] == "gateway")
+        .count();
+    assert_eq!(gateways, 1, "only the default profile's is left");
+    let left = container.sh("ls -A /run/service").succeeds().to_owned();
+    for name in ["ann", "ben", "cat", "dan"] {
+        assert!(!left.contains(name), "{left}");
+    }
+    assert!(container.service_field("keeper", "restarts") == 0);
+}

@@ -19,6 +19,7 @@ mod shutdown;
 mod supervision;
 mod terminal;
 mod top;
+mod upstream;
 
 use std::collections::BTreeSet;
 

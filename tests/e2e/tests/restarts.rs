@@ -352,6 +352,52 @@ fn l76_a_gateway_that_writes_stopped_while_it_is_stopped_comes_back() {
     container.wait_states(&[("gateway-default", "running")]);
 }
 
+/// An order of want is one by whatever tool; a mere signal is none.
+#[test]
+fn orders_by_s6s_own_tool_are_recorded() {
+    let volume = Volume::new();
+    let container = idle(&volume);
+    let path = "/run/service/gateway-default";
+    let state = || {
+        let record = container.exec(&["cat", "/opt/data/.herm/desired.json"]);
+        (record.is_success()).then(|| {
+            let record = record.json();
+            (
+                record["generation"].as_u64().unwrap(),
+                record["state"].as_str().unwrap().to_owned(),
+            )
+        })
+    };
+    let mut generation = 0;
+    for (order, wanted, observed) in [
+        ("-u", "running", "running"),
+        ("-d", "stopped", "down"),
+        ("-U", "running", "running"),
+        ("-O", "stopped", "running"),
+        ("-D", "stopped", "down"),
+        ("-o", "stopped", "running"),
+        ("-u", "running", "running"),
+    ] {
+        container.exec(&["/command/s6-svc", order, path]).succeeds();
+        wait_until(&format!("{order} is recorded as {wanted}"), || {
+            state().is_some_and(|(now, word)| now > generation && word == wanted)
+        });
+        container.wait_states(&[("gateway-default", observed)]);
+        generation = state().unwrap().0;
+    }
+    let before = container.service_field("gateway-default", "pid");
+    container.exec(&["/command/s6-svc", "-t", path]).succeeds();
+    wait_until("another process serves", || {
+        container
+            .service("gateway-default")
+            .is_some_and(|service| service["state"] == "running" && service["pid"] != before)
+    });
+    container.restart();
+    container.wait_booted();
+    container.wait_states(&[("gateway-default", "running")]);
+    assert_eq!(state().unwrap(), (generation, "running".to_owned()));
+}
+
 #[test]
 fn l88_runtime_state_of_the_last_boot_is_recognised_and_swept() {
     let volume = Volume::new();

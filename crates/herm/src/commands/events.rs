@@ -35,7 +35,7 @@ fn print(out: &mut Out, event: &Event) -> Outcome {
     let text = match &event.body {
         EventBody::Snapshot(_) => return Ok(()),
         EventBody::Changed { service } => changed(out, service),
-        EventBody::Removed { name } => format!("{name}  removed"),
+        EventBody::Removed { name, .. } => format!("{name}  removed"),
         EventBody::Order { order } => {
             let want = match order.want {
                 Desired::Up => "up",

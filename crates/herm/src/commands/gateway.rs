@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use herm_home::{Desired, ProfileName, intent, owner};
-use herm_wire::{ErrorCode, ExitCode, Kind, Op, ServiceView};
+use herm_home::{Desired, ProfileName, intent, owner, withdrawn};
+use herm_wire::{ErrorCode, ExitCode, Kind, Op, ServiceView, State};
 
 use super::verbs::{Verb, order, print};
 use super::{foreground, logs, remote, running_or_not, service_of, services_of};
@@ -44,7 +44,7 @@ fn run_gateway(context: &Context, args: &RunArgs) -> Outcome<ExitCode> {
         context.check_exists(&profile)?;
         return foreground::run(context, &profile, args.replace);
     };
-    register_if_new(context, &mut client, &profile)?;
+    want_registered(context, &mut client, &profile)?;
     let format = Format { json: false };
     let patience = Patience {
         no_wait: false,
@@ -78,7 +78,7 @@ fn verb(context: &Context, verb: Verb, args: &Lifecycle) -> Outcome<ExitCode> {
             .collect()
     } else {
         let profile = context.profile()?;
-        register_if_new(context, &mut client, &profile)?;
+        want_registered(context, &mut client, &profile)?;
         if verb != Verb::Stop {
             prepare_start(context, &mut client, &profile)?;
         }
@@ -98,9 +98,14 @@ fn verb(context: &Context, verb: Verb, args: &Lifecycle) -> Outcome<ExitCode> {
 /// (made a moment ago, or on a file system without notifications): let it look. One that doesn't
 /// exist is an error with the names that do.
 fn register_if_new(context: &Context, client: &mut Client, profile: &ProfileName) -> Outcome {
-    match client.ask(&Op::Service {
-        name: profile.service(),
-    }) {
+    match client
+        .ask(&Op::Service {
+            name: profile.service(),
+        })
+        .and_then(service_of)
+    {
+        // A slot that the keeper has not looked at yet.
+        Ok(service) if service.state == State::Disabled => Context::settle(Some(client)),
         Ok(_) => Ok(()),
         Err(failure) if failure.code == ExitCode::from(ErrorCode::NotFound) => {
             context.check_exists(profile)?;
@@ -108,6 +113,13 @@ fn register_if_new(context: &Context, client: &mut Client, profile: &ProfileName
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// The same for a verb, which also brings back what was taken out of the scan directory.
+fn want_registered(context: &Context, client: &mut Client, profile: &ProfileName) -> Outcome {
+    context.leave_root()?;
+    withdrawn::forget(context.home(), profile).map_err(home_failure)?;
+    register_if_new(context, client, profile)
 }
 
 /// What has to be so before a start makes sense: what the profile needs is nobody else's (L14),
@@ -204,8 +216,15 @@ fn status(context: &Context, args: Selected) -> Outcome<ExitCode> {
     };
     let profile = context.profile()?;
     register_if_new(context, &mut client, &profile)?;
-    let service = service_of(client.ask(&Op::Service {
+    let asked = client.ask(&Op::Service {
         name: profile.service(),
+    });
+    let service = service_of(asked.map_err(|failure| Failure {
+        hint: Some(format!(
+            "its directory was taken out of the scan directory; `herm -p {profile} gateway start` \
+             brings it back"
+        )),
+        ..failure
     })?)?;
     let mut out = Out::stdout();
     if args.format.json {

@@ -4,6 +4,7 @@
 //! | the home says | and is supervised | then |
 //! | --- | --- | --- |
 //! | a profile | not, or otherwise | register |
+//! | a profile | taken out of the scan directory | nothing, until somebody wants it |
 //! | no profile | a gateway | unregister |
 //! | another instance runs it | anything | register switched off, and say who |
 //! | running, nothing in the way | wanted down | start |
@@ -86,6 +87,9 @@ pub(crate) struct Memory {
     pub(crate) parked: BTreeMap<ProfileName, Parked>,
     /// Services that are being unregistered.
     pub(crate) leaving: BTreeSet<String>,
+    /// Whose gateways somebody took out of the scan directory: until they are wanted again, they
+    /// are left out.
+    pub(crate) withdrawn: BTreeSet<ProfileName>,
 }
 
 /// One thing to do.
@@ -174,6 +178,9 @@ fn about(
     let published = memory.registered.get(&name) == Some(&profile.spec);
     if leaving && view.is_some() {
         // It comes back under the same name: registered again when the old one has gone.
+        return;
+    }
+    if view.is_none() && memory.withdrawn.contains(&profile.name) {
         return;
     }
     if view.is_none() || !published {

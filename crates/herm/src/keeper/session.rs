@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use herm_dashboard::history::Recorder;
 use herm_home::layout::{AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SETTINGS, SOUL};
 use herm_home::lease::Standing;
-use herm_home::{Desired, Discovery, Home, ProfileName};
+use herm_home::{Desired, Discovery, Home, ProfileName, withdrawn};
 use herm_sys::Signal;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
 use herm_wire::{
@@ -372,13 +372,22 @@ impl<'a> Session<'a> {
                     .keep_registered(|name| services.contains_key(name));
             }
             EventBody::Changed { service } => {
-                self.dirty.extend(ProfileName::from_service(&service.name));
+                let profile = ProfileName::from_service(&service.name);
+                if let Some(name) = profile.filter(|_| service.kind == Kind::Gateway) {
+                    // Somebody has published it again, or for the first time.
+                    self.keep_withdrawn(|withdrawn| withdrawn.remove(&name));
+                    self.look_at_all |= !self.facts.contains_key(&name);
+                    self.dirty.insert(name);
+                }
                 let known = self.services.get(&service.name);
                 self.history
                     .changed(&self.client.hello().instance, known, &service);
                 self.services.insert(service.name.clone(), *service);
             }
-            EventBody::Removed { name } => {
+            EventBody::Removed { name, withdrawn } => {
+                if let Some(profile) = ProfileName::from_service(&name).filter(|_| withdrawn) {
+                    self.keep_withdrawn(|withdrawn| withdrawn.insert(profile));
+                }
                 self.history.removed(&self.client.hello().instance, &name);
                 self.services.remove(&name);
                 self.memory.gone(&name);
@@ -392,6 +401,20 @@ impl<'a> Session<'a> {
             }
             EventBody::ShuttingDown => self.stopping = true,
             EventBody::Notice { .. } | EventBody::Booted => {}
+        }
+    }
+
+    /// Changes what is left out, in memory and, for a keeper after this one, in the home.
+    pub(super) fn keep_withdrawn(
+        &mut self,
+        change: impl FnOnce(&mut BTreeSet<ProfileName>) -> bool,
+    ) {
+        if change(&mut self.memory.withdrawn) {
+            let instance = &self.client.hello().instance;
+            let saved = withdrawn::save(&self.home, instance, &self.memory.withdrawn);
+            if let Err(error) = saved {
+                self.say(error.to_string());
+            }
         }
     }
 

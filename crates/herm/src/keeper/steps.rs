@@ -8,7 +8,7 @@ use herm_home::inputs::Inputs;
 use herm_home::layout::HERM_DIR;
 use herm_home::markers::clear_spent_planned_stop;
 use herm_home::owner::Owner;
-use herm_home::{Home, HomeError, ProfileName, discover, drift, owner, state};
+use herm_home::{Home, HomeError, ProfileName, discover, drift, owner, state, withdrawn};
 use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
 use super::facts::{self, Access, Facts, Remarks};
@@ -147,6 +147,16 @@ impl Session<'_> {
                 .map(|skipped| format!("{}: {}", skipped.name, skipped.why)),
         );
         self.facts.retain(|name, _| found.profiles.contains(name));
+        // Verbs take names out of the record; a profile that is gone comes back as a new one.
+        match withdrawn::load(&self.home, &self.client.hello().instance) {
+            Ok(recorded) => self.memory.withdrawn = recorded,
+            Err(error) => remarks.push(error.to_string()),
+        }
+        self.keep_withdrawn(|withdrawn| {
+            let before = withdrawn.len();
+            withdrawn.retain(|name| found.profiles.contains(name));
+            withdrawn.len() != before
+        });
         self.dirty = found.profiles.into_iter().collect();
         self.read_dirty(remarks);
     }

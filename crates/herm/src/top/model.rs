@@ -96,7 +96,7 @@ impl Model {
             EventBody::Changed { service } => {
                 self.services.insert(service.name.clone(), *service);
             }
-            EventBody::Removed { name } => {
+            EventBody::Removed { name, .. } => {
                 self.services.remove(&name);
             }
             EventBody::Notice { message } => self.notice = Some(message),
@@ -370,6 +370,7 @@ pub(super) mod tests {
         assert_eq!(model.position(), Some(0));
         model.hear(EventBody::Removed {
             name: "gateway-alpha".into(),
+            withdrawn: false,
         });
         assert_eq!(model.selected().unwrap().name, "gateway-writer");
     }

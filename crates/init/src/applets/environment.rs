@@ -9,6 +9,7 @@ use herm_sys::Errno;
 
 use super::call::{Call, Environment, Outcome, Row, describe};
 use super::complain::{SYSTEM, USAGE};
+use crate::search_path::trusted_first;
 
 pub(super) const ROWS: &[Row] = &[
     (
@@ -147,7 +148,19 @@ fn with_contenv(call: &mut Call<'_>) -> Outcome {
         let loaded = reading.load(Path::new(CONTAINER_ENVIRONMENT), &mut call.env);
         loaded.map_err(|error| not_loaded(call, CONTAINER_ENVIRONMENT.as_ref(), &error))?;
     }
+    spare_root(&mut call.env);
     call.exec_rest()
+}
+
+/// A home's user has directories on `PATH`, often the first: what root's scripts call is not to be
+/// found there.
+fn spare_root(env: &mut Environment) {
+    let has_home = env.get("HERMES_HOME").is_some_and(|home| !home.is_empty());
+    let path = env.get("PATH").and_then(OsStr::to_str);
+    if let Some(path) = path.filter(|_| has_home && rustix::process::geteuid().is_root()) {
+        let spared = trusted_first(path, 0);
+        env.set(OsStr::new("PATH"), OsStr::new(&spared));
+    }
 }
 
 fn printcontenv(call: &mut Call<'_>) -> Outcome {

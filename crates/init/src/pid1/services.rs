@@ -78,9 +78,20 @@ impl Service {
         view.after.clone_from(&self.spec.after);
         view.survivors.clone_from(&self.survivors);
         fill_view(&mut view, status, clock);
+        self.call_it_off(&mut view);
         self.overlay(&mut view);
         make_plain(&mut view);
         view
+    }
+
+    /// A service in s6 format that ended well, and that its `finish` doesn't let start again, is what
+    /// images have for one that is switched off.
+    fn call_it_off(&self, view: &mut ServiceView) {
+        let in_s6_format = self.scanned.as_ref().is_some_and(|scanned| !scanned.native);
+        let ended_well = view.last_exit.as_ref().and_then(|exit| exit.code) == Some(0);
+        if in_s6_format && ended_well && view.state == State::Parked {
+            view.state = State::Disabled;
+        }
     }
 
     /// What the keeper says counts where no process of ours runs.

@@ -164,11 +164,15 @@ impl Supervisor {
         };
         let name = service.name().to_owned();
         self.changed.remove(&id);
-        self.unshow(id, &service);
+        let withdrawn = self.unshow(id, &service);
         self.record_removal(id);
-        self.publish(EventBody::Removed { name: name.clone() });
+        self.publish(EventBody::Removed {
+            name: name.clone(),
+            withdrawn,
+        });
         self.look_at_waiters(&name);
         self.output.info(&format!("{name}: unregistered"));
+        self.find_again(&service);
     }
 
     /// Tells people of ends and failures, which is what they look for in a log.

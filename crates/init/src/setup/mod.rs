@@ -15,7 +15,6 @@ mod overlay;
 mod ownership;
 mod plan;
 mod report;
-mod search_path;
 mod users;
 mod way_in;
 
@@ -33,6 +32,7 @@ use hooks::OnFailure;
 use identity::{Accounts, Identities};
 use report::Reporter;
 
+pub(crate) use overlay::SHARED;
 pub use plan::{Ids, MainProgram, Plan};
 
 /// Exit code of a boot that the configuration makes impossible (contract section 4).
@@ -247,7 +247,7 @@ fn plan_pipe(fd: i32) -> Result<File, SetupError> {
 /// The `PATH` of root's processes, where it is another than the container's.
 fn roots_path(environment: &Environment) -> Option<String> {
     let path = environment.get("PATH")?;
-    let trusted = search_path::trusted(path, 0);
+    let trusted = crate::search_path::trusted(path, 0);
     (rustix::process::geteuid().is_root() && trusted != path).then_some(trusted)
 }
 

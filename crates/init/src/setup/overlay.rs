@@ -29,6 +29,8 @@ const OWN_BUNDLES: &[&str] = &[
     "user",
     "user2",
 ];
+/// In a service's directory, where that is root's: the service user may give it orders.
+pub(crate) const SHARED: &str = ".shared";
 /// What is started at boot.
 const STARTED: &[&str] = &["user", "user2"];
 
@@ -193,7 +195,7 @@ fn lay_out_compiled(
     for service in &database.services {
         let dir = places.services().join(&service.name);
         let made = match service.kind {
-            Kind::Longrun => directory::longrun(places, service, &dir),
+            Kind::Longrun => directory::longrun(places, service, &dir).and_then(|()| share(&dir)),
             Kind::Oneshot => directory::oneshot(places, service, &dir),
         };
         made.and_then(|()| directory::names(&dir.join("dependencies.d"), &service.dependencies))
@@ -222,11 +224,17 @@ fn lay_out_legacy(places: &Places, after: &[String]) -> Result<Vec<String>, Over
         let dir = places.run.join("s6/legacy-services").join(&name);
         directory::mirror(&source, &dir)
             .and_then(|()| directory::names(&dir.join("after.d"), after))
+            .and_then(|()| share(&dir))
             .map_err(at(&source))?;
         publish(places, &name, &dir)?;
         names.push(name);
     }
     Ok(names)
+}
+
+/// The image's own services take orders from its service user, too.
+fn share(dir: &Path) -> io::Result<()> {
+    std::fs::write(dir.join(SHARED), "")
 }
 
 /// Shows a service in the scan directory. What the image has put there itself stays.

@@ -57,7 +57,9 @@ pub(crate) enum Asks<'a> {
         /// Whether it names a user other than the peer.
         names_user: bool,
     },
-    /// Changes, signals or removes a service, or sees its environment.
+    /// Starts, stops or signals a service.
+    Order(Target<'a>),
+    /// Replaces or removes a service, or sees its environment.
     Control(Target<'a>),
     /// Does the keeper's part, or asks for it.
     Keep,
@@ -76,6 +78,8 @@ pub(crate) struct Target<'a> {
     pub(crate) runs_as: u32,
     /// The uid that registered it.
     pub(crate) registered_by: u32,
+    /// Whether it is one of the image's own that the service user may give orders to.
+    pub(crate) shared: bool,
 }
 
 /// The name of herm's own dashboard, the one helper the service user may control.
@@ -103,7 +107,8 @@ pub(crate) fn allows(peer: &Peer, rulers: Rulers, asks: Asks<'_>) -> bool {
             kind,
             names_user,
         } => !names_user && !name.is_reserved_to_root() && is_a_users_kind(kind),
-        Asks::Control(target) => {
+        Asks::Order(target) if target.shared => !target.name.is_reserved_to_root(),
+        Asks::Order(target) | Asks::Control(target) => {
             !target.name.is_reserved_to_root()
                 && target.runs_as == peer.uid
                 && (is_a_users_kind(target.kind)
@@ -139,6 +144,7 @@ mod tests {
             kind,
             runs_as,
             registered_by: 0,
+            shared: false,
         };
         allows(&Peer::of_uid(uid), RULERS, Asks::Control(target))
     }
@@ -167,6 +173,26 @@ mod tests {
             10_000
         ));
         assert!(!controls(1234, &name("gateway-a"), Kind::Gateway, 1234));
+    }
+
+    #[test]
+    fn the_service_user_gives_orders_to_the_images_own_services_and_no_more() {
+        let asks = |name, shared| Target {
+            name,
+            kind: Kind::Service,
+            runs_as: 0,
+            registered_by: 0,
+            shared,
+        };
+        let user = Peer::of_uid(10_000);
+        let web = name("web");
+        assert!(allows(&user, RULERS, Asks::Order(asks(&web, true))));
+        assert!(!allows(&user, RULERS, Asks::Order(asks(&web, false))));
+        assert!(!allows(&user, RULERS, Asks::Control(asks(&web, true))));
+        let holder = name("s6rc-fdholder");
+        assert!(!allows(&user, RULERS, Asks::Order(asks(&holder, true))));
+        let stranger = Peer::of_uid(1234);
+        assert!(!allows(&stranger, RULERS, Asks::Order(asks(&web, true))));
     }
 
     #[test]

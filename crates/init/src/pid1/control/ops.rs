@@ -320,6 +320,15 @@ impl Supervisor {
     }
 
     pub(super) fn permit_control(&self, peer: &Peer, id: ServiceId) -> Result<(), ErrorBody> {
+        self.permit_with(peer, id, false)
+    }
+
+    /// Whether the peer may start, stop and signal this.
+    pub(super) fn permit_order(&self, peer: &Peer, id: ServiceId) -> Result<(), ErrorBody> {
+        self.permit_with(peer, id, true)
+    }
+
+    fn permit_with(&self, peer: &Peer, id: ServiceId, is_order: bool) -> Result<(), ErrorBody> {
         let Some(service) = self.services.get(id) else {
             return Err(self.not_found("it"));
         };
@@ -329,8 +338,14 @@ impl Supervisor {
             kind: service.spec.kind,
             runs_as: service.ids.uid,
             registered_by: service.registrar.uid,
+            shared: self.is_shared(id),
         };
-        self.permit(peer, Asks::Control(target))
+        let asks = if is_order {
+            Asks::Order(target)
+        } else {
+            Asks::Control(target)
+        };
+        self.permit(peer, asks)
     }
 }
 

@@ -68,6 +68,7 @@ impl Supervisor {
                     kind: service.spec.kind,
                     runs_as: service.ids.uid,
                     registered_by: service.registrar.uid,
+                    shared: false,
                 }),
             )?;
         } else {
@@ -118,19 +119,18 @@ impl Supervisor {
                     service.order = old.order.take();
                     service.recorded = old.recorded;
                     service.scanned = old.scanned.take();
-                    if let Some(scanned) = &mut service.scanned {
-                        // What was found in the scan directory is only shown there from now on.
-                        scanned.native = true;
-                    }
                 }
+                self.services.insert(id, service);
+                self.only_show(id);
                 id
             }
-            None => self
-                .engine
-                .register(now, spec, want)
-                .map_err(|error| not_registered(&error))?,
+            None => {
+                let registered = self.engine.register(now, spec, want);
+                let id = registered.map_err(|error| not_registered(&error))?;
+                self.services.insert(id, service);
+                id
+            }
         };
-        self.services.insert(id, service);
         self.take_slot(id);
         // The record comes before the effect: the spawn is still in the engine's queue.
         self.record_service(id);

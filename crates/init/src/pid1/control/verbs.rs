@@ -37,7 +37,7 @@ impl Supervisor {
         options: &VerbOptions,
     ) -> Outcome {
         let service = self.find(name)?;
-        self.permit_control(peer, service)?;
+        self.permit_order(peer, service)?;
         self.room_for_waiter(client)?;
         if self.shutdown.is_some() && verb != Verb::Stop {
             return Err(failure(
@@ -163,7 +163,7 @@ impl Supervisor {
 
     pub(super) fn signal_service(&mut self, peer: &Peer, name: &str, signal: &str) -> Outcome {
         let id = self.find(name)?;
-        self.permit_control(peer, id)?;
+        self.permit_order(peer, id)?;
         let signal = parse_signal(signal).map_err(|why| failure(ErrorCode::BadRequest, why))?;
         let sent = self
             .engine
@@ -226,6 +226,7 @@ impl Supervisor {
         self.permit_control(peer, id)?;
         self.room_for_waiter(client)?;
         self.waiters.supersede(name, &Goal::Gone);
+        self.disown(id);
         let taken = self.engine.unregister(self.clock().now, id);
         taken.map_err(|error| refused(name, error))?;
         self.waiters.add(Waiter {

@@ -32,6 +32,13 @@ type Failed = (String, i32);
 
 impl Supervisor {
     /// Whether a service is started from a service directory.
+    /// Whether the service user may give it orders, whoever it runs as.
+    pub(crate) fn is_shared(&self, id: ServiceId) -> bool {
+        let scan = self.scan_dir.as_ref();
+        scan.and_then(|scan| scan.slots.get(&id))
+            .is_some_and(|slot| slot.shared)
+    }
+
     pub(crate) fn is_scanned(&self, id: ServiceId) -> bool {
         let scanned = self.services.get(id).and_then(|s| s.scanned.as_ref());
         scanned.is_some_and(|scanned| !scanned.native)

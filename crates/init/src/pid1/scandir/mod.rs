@@ -6,10 +6,12 @@
 //! root writes, and links in the service directory lead there: who can write a service directory
 //! can put something else in its place, and deceives nobody but who looks there.
 //!
-//! [`scan`] finds services and [`entry`] decides whom each runs as, [`place`] makes the files,
+//! [`scan`] finds services, [`entry`] decides whom each runs as and [`gateways`] which of them wait
+//! for the keeper, [`place`] makes the files,
 //! [`orders`] takes orders, [`show`] keeps status and events, [`launch`] starts `run` and `finish`.
 
 mod entry;
+mod gateways;
 mod launch;
 mod native;
 mod orders;
@@ -22,7 +24,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use herm_engine::{ServiceId, SortedMap, Time, record_struct};
+use herm_engine::{ServiceId, SortedMap, SortedSet, Time, record_struct};
 use herm_s6::service_directory::Definition;
 use herm_s6::status::Status;
 use herm_sys::fs_at::Dir;
@@ -100,6 +102,10 @@ struct Slot {
     active: bool,
     /// `finish` has said that it is not to be started again.
     vetoed: bool,
+    /// One of the image's own, which its service user may give orders to whoever it runs as.
+    shared: bool,
+    /// Its directory was taken away while it was registered.
+    withdrawn: bool,
     deaths: Vec<u8>,
 }
 
@@ -113,6 +119,8 @@ pub(crate) struct ScanDir {
     state_path: PathBuf,
     /// Both ends of `.s6-svscan/control`.
     control: OwnedFd,
+    /// Called like gateways, and no profile's: the keeper has said so.
+    strangers: SortedSet<String>,
     /// Held for as long as PID 1 lives; every `supervise/lock` is a link to the second.
     locks: [File; 2],
     slots: SortedMap<ServiceId, Slot>,

@@ -6,10 +6,10 @@ use std::ffi::OsStr;
 use herm_engine::ServiceId;
 use herm_s6::event;
 use herm_s6::service_directory::Definition;
-use herm_wire::{Kind, ReadinessSpec};
+use herm_wire::{Kind, ReadinessSpec, ServiceSpec};
 
 use super::entry::Entry;
-use super::place::number_of;
+use super::place::{give, number_of};
 use super::scan::new_slot;
 use super::{Scanned, keep_all};
 use crate::pid1::reactor::{Interest, Source};
@@ -50,25 +50,16 @@ impl Supervisor {
             return Ok(());
         };
         scan.dir.make_dir(name, 0o755)?;
+        // Its user may take it away again, as any other.
+        give(&scan.dir.open_dir(name)?, &service.ids)?;
         let other = |why: super::entry::Refusal| std::io::Error::other(why.to_string());
         let entry = Entry::open(&scan.dir, OsStr::new(name)).map_err(other)?;
-        let control = scan.make_state(name, &service.ids)?;
+        let control = scan.make_state(name, &service.ids, None)?;
         scan.link_state(&entry, name, service.ids.uid)?;
         let source = Source::ServiceControl(scan.next_number);
         self.reactor.add(&control, source, Interest::Read)?;
         keep_all([&control]);
-        let definition = Definition {
-            notification_fd: (service.spec.readiness != ReadinessSpec::None).then_some(3),
-            down_signal: service
-                .spec
-                .stop
-                .signal
-                .as_deref()
-                .and_then(herm_sys::Signal::parse)
-                .unwrap_or(herm_sys::Signal::TERM)
-                .number(),
-            ..Definition::default()
-        };
+        let definition = shown_definition(&service.spec);
         let scanned = Scanned {
             slot: name.to_owned(),
             directory: Some(entry.identity),
@@ -78,7 +69,7 @@ impl Supervisor {
             control: Some(number_of(&control)),
             pipe: None,
         };
-        let slot = new_slot(scan.next_number, control, definition, false);
+        let slot = new_slot(scan.next_number, control, definition, false, false);
         scan.add(id, slot);
         if let Some(service) = self.services.get_mut(id) {
             service.scanned = Some(scanned);
@@ -88,5 +79,20 @@ impl Supervisor {
         self.write_status(id);
         self.send_event(id, &[event::SUPERVISED]);
         Ok(())
+    }
+}
+
+/// What files would say of a service that has none.
+pub(super) fn shown_definition(spec: &ServiceSpec) -> Definition {
+    Definition {
+        notification_fd: (spec.readiness != ReadinessSpec::None).then_some(3),
+        down_signal: spec
+            .stop
+            .signal
+            .as_deref()
+            .and_then(herm_sys::Signal::parse)
+            .unwrap_or(herm_sys::Signal::TERM)
+            .number(),
+        ..Definition::default()
     }
 }

@@ -103,6 +103,12 @@ impl Supervisor {
     }
 
     fn want(&mut self, id: ServiceId, wanted: Wanted) {
+        if self.waits(id) {
+            // The keeper is not there yet, and is told of it when it comes.
+            let uid = self.services.get(id).map_or(0, |service| service.ids.uid);
+            self.record_order(id, wanted.desired(), uid);
+            return;
+        }
         let switched_off = self
             .services
             .get(id)
@@ -145,17 +151,12 @@ impl Supervisor {
             self.pass_on(id, signal, Target::Main);
             self.pass_on(id, Signal::CONT.number(), Target::Main);
         }
-        let up = if wanted == Wanted::Up {
-            Desired::Up
-        } else {
-            Desired::Down
-        };
         let gateway = self
             .services
             .get(id)
             .filter(|service| service.spec.kind == Kind::Gateway);
         if let Some(uid) = gateway.map(|service| service.ids.uid) {
-            self.record_order(id, up, uid);
+            self.record_order(id, wanted.desired(), uid);
         }
     }
 
@@ -246,4 +247,14 @@ enum Wanted {
     Once,
     LetEnd,
     Down,
+}
+
+impl Wanted {
+    /// What it means for the next boot.
+    fn desired(self) -> Desired {
+        match self {
+            Self::Up => Desired::Up,
+            Self::Once | Self::LetEnd | Self::Down => Desired::Down,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use herm_engine::{ServiceId, SortedMap};
+use herm_engine::{ServiceId, SortedMap, SortedSet};
 use herm_sys::fs_at::{Dir, file_type};
 use herm_sys::{Errno, record_lock};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
@@ -49,6 +49,7 @@ impl ScanDir {
             locks: [own, services],
             slots: SortedMap::new(),
             pending: None,
+            strangers: SortedSet::new(),
             prune_at: None,
             next_number: 0,
         };
@@ -71,6 +72,7 @@ impl ScanDir {
             ],
             slots: SortedMap::new(),
             pending: None,
+            strangers: SortedSet::new(),
             prune_at: None,
             next_number: 0,
         };
@@ -85,7 +87,13 @@ impl ScanDir {
     }
 
     /// Makes what belongs to the supervision of one service, and returns its control FIFO.
-    pub(super) fn make_state(&self, slot: &str, ids: &Ids) -> io::Result<OwnedFd> {
+    /// Its user may look, wait and give orders; so may the users of this group, where there is one.
+    pub(super) fn make_state(
+        &self,
+        slot: &str,
+        ids: &Ids,
+        group: Option<u32>,
+    ) -> io::Result<OwnedFd> {
         let mut dir = self.state.try_clone()?;
         for part in slot.split('/') {
             dir.make_dir(part, 0o755)?;
@@ -96,9 +104,10 @@ impl ScanDir {
         dir.make_dir("event", 0o700)?;
         let supervise = dir.open_dir("supervise")?;
         let event = dir.open_dir("event")?;
-        let (uid, gid) = (rustix::process::geteuid(), Gid::from_raw(ids.gid));
-        if uid.is_root() && ids.uid != 0 {
-            // Its user may look and wait; only root makes, removes and renames.
+        let is_root = rustix::process::geteuid().is_root();
+        let others = group.or_else(|| (ids.uid != 0).then_some(ids.gid));
+        if let Some(gid) = others.filter(|_| is_root).map(Gid::from_raw) {
+            // They may look and wait; only root makes, removes and renames.
             rustix::fs::fchown(&supervise, None, Some(gid))?;
             rustix::fs::fchmod(&supervise, Mode::from_raw_mode(0o750))?;
             rustix::fs::fchown(&event, None, Some(gid))?;
@@ -106,8 +115,13 @@ impl ScanDir {
         rustix::fs::fchmod(&event, Mode::from_raw_mode(0o3730))?;
         supervise.remove("lock")?;
         rustix::fs::linkat(&self.state, LOCK, &supervise, "lock", AtFlags::empty())?;
-        let user = (uid.is_root() && ids.uid != 0).then_some(ids);
-        make_fifo(&supervise, "control", user)
+        let user = (is_root && ids.uid != 0).then_some(ids);
+        let control = make_fifo(&supervise, "control", user)?;
+        if let Some(gid) = group.filter(|_| is_root).map(Gid::from_raw) {
+            rustix::fs::fchown(&control, None, Some(gid))?;
+            rustix::fs::fchmod(&control, Mode::from_raw_mode(0o660))?;
+        }
+        Ok(control)
     }
 
     /// Shows them in the service directory, where something else of their name is put aside.
@@ -159,14 +173,10 @@ impl ScanDir {
         self.next_number += 1;
     }
 
-    /// The service has another user: so have its orders.
+    /// The service has another user: so have its orders. Those of a shared one stay what they are.
     pub(super) fn own_control(&self, id: ServiceId, ids: &Ids) -> io::Result<()> {
-        if let Some(slot) = self.slots.get(&id)
-            && rustix::process::geteuid().is_root()
-        {
-            give(&slot.control, ids)?;
-        }
-        Ok(())
+        let slot = self.slots.get(&id).filter(|slot| !slot.shared);
+        slot.map_or(Ok(()), |slot| give(&slot.control, ids))
     }
 
     /// Whether orders in `.s6-svscan/control` are root's alone: nobody else can write it.
@@ -243,7 +253,11 @@ fn make_fifo(dir: &Dir, name: &str, user: Option<&Ids>) -> io::Result<OwnedFd> {
     Ok(fifo)
 }
 
-fn give(what: impl AsFd, ids: &Ids) -> io::Result<()> {
+/// Makes something another user's, where one may.
+pub(super) fn give(what: impl AsFd, ids: &Ids) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
     let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
     Ok(rustix::fs::fchown(what, Some(uid), Some(gid))?)
 }

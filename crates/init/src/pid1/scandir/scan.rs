@@ -21,16 +21,13 @@ use crate::pid1::identity;
 use crate::pid1::reactor::{Interest, Source};
 use crate::pid1::services::{Annotation, Registrar, Service, checked_name};
 use crate::pid1::supervisor::Supervisor;
-use crate::setup::Ids;
+use crate::setup::{Ids, SHARED};
 
 /// More entries of one directory are not looked at: whoever can write it could keep PID 1 busy.
 pub(super) const ENTRIES_MAX: usize = 20_000;
 
 /// For so long after an order to let go of what is gone, what goes is let go of, too.
 const PRUNE_FOR: Duration = Duration::from_secs(1);
-
-/// A gateway's service is called so, and its profile.
-const GATEWAY: &str = "gateway-";
 
 impl Supervisor {
     /// Makes the scan directory, where there is to be one. Services are looked for after setup.
@@ -99,7 +96,7 @@ impl Supervisor {
         let checked = checked_name(&text).map_err(|why| Refusal::Io(std::io::Error::other(why)))?;
         let logger = entry.logger()?;
         self.take_in(&entry, &text, checked.as_str(), logger.is_some())?;
-        let Some(logger) = logger else {
+        let Some(logger) = logger.filter(|_| !self.has_its_log_kept(&text)) else {
             return Ok(());
         };
         let slot = format!("{text}/log");
@@ -156,10 +153,12 @@ impl Supervisor {
         self.check_capacity()
             .map_err(|error| other(&error.message))?;
         let ids = ids_of(owner, entry)?;
-        let profile = name.strip_prefix(GATEWAY).filter(|_| !slot.contains('/'));
-        let kind = profile.map_or(Kind::Service, |_| Kind::Gateway);
-        let mut spec = own_spec(name, kind, vec!["./run".to_owned(), slot.to_owned()]);
-        spec.profile = profile.map(ToOwned::to_owned);
+        let mut spec = own_spec(
+            name,
+            Kind::Service,
+            vec!["./run".to_owned(), slot.to_owned()],
+        );
+        self.take_for_gateway(&mut spec, slot, owner);
         spec.initial = if entry.has("down") {
             Desired::Down
         } else {
@@ -213,7 +212,10 @@ impl Supervisor {
         let Some(scan) = &self.scan_dir else {
             return Err(Refusal::NoDirectory);
         };
-        let control = scan.make_state(&scanned.slot, &service.ids)?;
+        let shared = service.ids.uid == 0 && entry.has(SHARED);
+        let user = self.boot.plan.service_user.as_ref();
+        let group = user.filter(|_| shared).map(|ids| ids.gid);
+        let control = scan.make_state(&scanned.slot, &service.ids, group)?;
         scan.link_state(entry, &scanned.slot, service.ids.uid)?;
         keep_all([&control]);
         if let Some(scanned) = &mut service.scanned {
@@ -221,8 +223,8 @@ impl Supervisor {
         }
         let up = service.spec.initial == Desired::Up;
         let (definition, _) = entry.definition();
-        let mut slot = new_slot(scan.next_number, control, definition, up);
-        if logged {
+        let mut slot = new_slot(scan.next_number, control, definition, up, shared);
+        if logged && service.spec.disabled.is_none() {
             // PID 1 holds both ends for as long as it supervises the service, so that neither the
             // service nor its logger sees the other go.
             let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -318,21 +320,22 @@ impl Supervisor {
     }
 
     fn redefine(&mut self, id: ServiceId, entry: &Entry) {
+        if !self.is_scanned(id) {
+            return;
+        }
         let (definition, _) = entry.definition();
         let finish = entry.has("finish");
+        let Some(service) = self.services.get(id) else {
+            return;
+        };
+        let shared = service.ids.uid == 0 && entry.has(SHARED);
         if let Some(slot) = self.slot_mut(id) {
             slot.definition = definition;
+            slot.shared = shared;
         }
         let Some(service) = self.services.get_mut(id) else {
             return;
         };
-        if service
-            .scanned
-            .as_ref()
-            .is_none_or(|scanned| scanned.native)
-        {
-            return;
-        }
         define(service, &definition, finish);
         let spec = crate::pid1::convert::spec_of_service(service);
         let now = self.clock().now;
@@ -396,8 +399,13 @@ impl Supervisor {
                 (scanned.native, scanned.is_logger())
             });
             if native {
+                // What is only shown there is gone with its directory, and not by a mere renaming.
+                if self.entry_of(id).is_none() {
+                    self.withdraw(id);
+                }
                 continue;
             }
+            self.forget_stranger(id);
             self.close_pipe(id);
             if logger {
                 self.end_logger(id);
@@ -408,12 +416,13 @@ impl Supervisor {
     }
 
     /// A logger reads to its end, which comes with the end of those who write, and is let go then.
-    fn end_logger(&mut self, id: ServiceId) {
+    pub(super) fn end_logger(&mut self, id: ServiceId) {
         // One that is gone by now is let go by what follows.
         let _ = self.engine.let_end(self.clock().now, id);
         self.drain();
         if let Some(slot) = self.slot_mut(id) {
             slot.exiting = true;
+            slot.active = false;
             let face = slot.face;
             self.end_if_told(id, face);
         }
@@ -428,7 +437,7 @@ impl Supervisor {
         }
     }
 
-    fn close_pipe(&mut self, id: ServiceId) {
+    pub(super) fn close_pipe(&mut self, id: ServiceId) {
         if let Some(slot) = self.slot_mut(id) {
             slot.pipe = None;
         }
@@ -445,17 +454,18 @@ impl Supervisor {
         self.drain();
     }
 
-    /// A service is no more: nor is what showed it.
-    pub(crate) fn unshow(&mut self, id: ServiceId, service: &Service) {
+    /// A service is no more: nor is what showed it. Whether that was taken away before.
+    pub(crate) fn unshow(&mut self, id: ServiceId, service: &Service) -> bool {
         let Some(scanned) = &service.scanned else {
-            return;
+            return false;
         };
         self.send_event(id, &[event::UNSUPERVISED]);
         let entry = self.entry_for(scanned);
         let Some(scan) = &mut self.scan_dir else {
-            return;
+            return false;
         };
-        if let Some(slot) = scan.slots.remove(&id) {
+        let slot = scan.slots.remove(&id);
+        if let Some(slot) = &slot {
             self.reactor.remove(&slot.control);
         }
         scan.remove_state(entry.as_ref().map(|entry| &entry.dir), &scanned.slot);
@@ -463,6 +473,7 @@ impl Supervisor {
             // It holds nothing but the links, which are gone.
             let _ = scan.dir.remove_tree(&scanned.slot);
         }
+        slot.is_some_and(|slot| slot.withdrawn)
     }
 
     /// The directory that was recorded, if its name still leads to it.
@@ -517,7 +528,13 @@ fn ids_of(owner: u32, entry: &Entry) -> Result<Ids, Refusal> {
     Ok(ids)
 }
 
-pub(super) fn new_slot(number: u64, control: OwnedFd, definition: Definition, up: bool) -> Slot {
+pub(super) fn new_slot(
+    number: u64,
+    control: OwnedFd,
+    definition: Definition,
+    up: bool,
+    shared: bool,
+) -> Slot {
     let now = now();
     Slot {
         number,
@@ -538,6 +555,8 @@ pub(super) fn new_slot(number: u64, control: OwnedFd, definition: Definition, up
         exiting: false,
         active: true,
         vetoed: false,
+        shared,
+        withdrawn: false,
         deaths: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use herm_engine::ServiceId;
 use herm_s6::status::Status;
 use herm_sys::fs_at::Dir;
 
+use super::native::shown_definition;
 use super::scan::new_slot;
 use super::{Face, Record, ScanDir, Scanned, Slot};
 use crate::pid1::reactor::{Interest, Source};
@@ -26,9 +27,11 @@ impl Supervisor {
             .add(&scan.control, Source::ScanControl, Interest::Read);
         for (id, service) in self.services.iter() {
             let scanned = service.scanned.as_ref();
-            let Some(slot) = scanned.and_then(|scanned| revive(&scan, scanned)) else {
+            let Some(mut slot) = scanned.and_then(|scanned| revive(&scan, scanned)) else {
                 continue;
             };
+            // Of others the files are read again below.
+            slot.definition = shown_definition(&service.spec);
             let source = Source::ServiceControl(slot.number);
             heard = heard.and(self.reactor.add(&slot.control, source, Interest::Read));
             scan.add(id, slot);
@@ -50,7 +53,13 @@ fn revive(scan: &ScanDir, scanned: &Scanned) -> Option<Slot> {
     let control = inherit(scanned.control)?;
     let supervise = supervise_dir(scan, &scanned.slot)?;
     let status = read(&supervise, "status").and_then(|bytes| Status::parse(&bytes))?;
-    let mut slot = new_slot(scan.next_number, control, <_>::default(), status.wanted_up);
+    let mut slot = new_slot(
+        scan.next_number,
+        control,
+        <_>::default(),
+        status.wanted_up,
+        false,
+    );
     slot.pipe = scanned
         .pipe
         .and_then(|(read, write)| Some((inherit(Some(read))?, inherit(Some(write))?)));

@@ -11,7 +11,7 @@ use std::path::Path;
 const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `path` without the directories that anyone but `owner` (root) can change.
-pub(super) fn trusted(path: &str, owner: u32) -> String {
+pub(crate) fn trusted(path: &str, owner: u32) -> String {
     let kept: Vec<&str> = path
         .split(':')
         .filter(|dir| is_only_of(Path::new(dir), owner))
@@ -21,6 +21,16 @@ pub(super) fn trusted(path: &str, owner: u32) -> String {
     } else {
         kept.join(":")
     }
+}
+
+/// `path` with the directories first that nobody but `owner` (root) can change: what is in them can't
+/// be replaced by what is in the others.
+pub(crate) fn trusted_first(path: &str, owner: u32) -> String {
+    let (mut first, mut others): (Vec<&str>, Vec<&str>) = path
+        .split(':')
+        .partition(|dir| is_only_of(Path::new(dir), owner));
+    first.append(&mut others);
+    first.join(":")
 }
 
 /// Whether nobody but `owner` can put anything there, or something else in its place: neither by
@@ -70,5 +80,8 @@ mod tests {
         let kept = [at("ours"), at("missing")].join(":");
         assert_eq!(trusted(&path.join(":"), 0), kept);
         assert_eq!(trusted(&at("open"), 0), DEFAULT);
+        let mixed = [at("theirs"), at("ours"), at("open"), at("missing")].join(":");
+        let first = [at("ours"), at("missing"), at("theirs"), at("open")].join(":");
+        assert_eq!(trusted_first(&mixed, 0), first);
     }
 }

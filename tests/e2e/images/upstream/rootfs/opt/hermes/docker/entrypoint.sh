@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /opt/hermes/docker/stage2-hook.sh "$@"
