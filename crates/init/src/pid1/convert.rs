@@ -9,7 +9,7 @@ use herm_engine::{
 };
 use herm_sys::signals::Signal;
 use herm_wire::time::rfc3339;
-use herm_wire::{Desired, LastExit, ReadinessSpec, ServiceSpec, ServiceView, State};
+use herm_wire::{Desired, Kind, LastExit, ReadinessSpec, ServiceSpec, ServiceView, State};
 
 /// Between two readiness probes, where the spec says nothing.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -168,7 +168,11 @@ pub(crate) fn exit(exit: herm_sys::reap::Exit) -> Exit {
 
 /// Puts what the engine knows into a service's printed form.
 pub(crate) fn fill_view(view: &mut ServiceView, status: &Status, clock: &Clock) {
-    view.desired = desired(status.want);
+    view.desired = match status.want {
+        // What ends by itself is not wanted up; the main program is, for as long as it lasts.
+        Want::Once if view.kind != Kind::Main => Desired::Down,
+        want => desired(want),
+    };
     view.state = state(status.state);
     view.reason = status.reason.to_string();
     view.next = status.next.map(|next| next_text(next, clock));

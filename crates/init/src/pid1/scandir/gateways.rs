@@ -68,8 +68,16 @@ impl Supervisor {
 
     /// What the keeper let go of is found again, if it is a service of its own.
     pub(crate) fn find_again(&mut self, service: &Service) {
-        if is_switched_off_gateway(service) && self.is_stranger(&service.spec.name) {
-            self.scan();
+        let name = &service.spec.name;
+        if !is_switched_off_gateway(service) || !self.is_stranger(name) {
+            return;
+        }
+        self.scan();
+        if self.services.id_of(name).is_none()
+            && let Some(scan) = &mut self.scan_dir
+        {
+            // Its directory has gone meanwhile, and the next of its name may be a profile's.
+            scan.strangers.remove(name);
         }
     }
 
