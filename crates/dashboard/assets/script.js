@@ -24,6 +24,22 @@
     if (same) same.focus({ preventScroll: true });
   };
 
+  // The rows of a table stay where they are: what is under the pointer must not become another's
+  // button. New ones come last; loading the page again sorts them.
+  const merge = (rows, fresh) => {
+    const named = (body) => new Map(all("tr[data-n]", body).map((row) => [row.dataset.n, row]));
+    const old = named(rows), next = named(fresh);
+    if (!old.size || !next.size) return replace(rows, fresh);
+    for (const [name, row] of old) if (!next.has(name)) row.remove();
+    for (const [name, row] of next) {
+      if (old.has(name)) updateCells(old.get(name), row); else rows.append(row);
+    }
+  };
+  const updateCells = (old, fresh) => {
+    const after = [...fresh.children];
+    [...old.children].forEach((cell, index) => { if (after[index]) replace(cell, after[index]); });
+  };
+
   let wanted = 0;
   // The parts of this page, asked for again; many reasons at once make one question.
   const refresh = () => {
@@ -41,8 +57,11 @@
             setTimeout(narrow);
           }
           const fresh = part.id && page.getElementById(part.id);
-          if (fresh) replace(part, document.adoptNode(fresh));
+          if (!fresh) continue;
+          if (part.id === "rows") merge(part, document.adoptNode(fresh));
+          else replace(part, document.adoptNode(fresh));
         }
+        entitle();
       } catch { /* the stream tells when the server is back */ }
     }, 250 + Math.random() * 250);
   };
@@ -66,8 +85,18 @@
   const percent = (share) => (share < 9.95 ? share.toFixed(1) : share.toFixed(0)) + " %";
   const set = (node, text) => { if (node && node.textContent !== text) node.textContent = text; };
   setInterval(() => {
-    for (const time of all("time[data-s]")) set(time, span((Date.now() - time.dataset.s) / 1000));
+    for (const time of all("time[data-s]")) {
+      set(time, span((Date.now() - time.dataset.s) / 1000) + (time.dataset.then ?? ""));
+    }
   }, 1000);
+
+  // What is in trouble is seen on the browser's tab too.
+  const title = document.title;
+  const entitle = () => {
+    const count = Number(find(".headline")?.dataset.count || 0);
+    document.title = count ? `(${count}) ${title}` : title;
+  };
+  entitle();
 
   // ---- the overview ------------------------------------------------------------------------------
   const rowOf = (name) => find(`#rows tr[data-n="${CSS.escape(name)}"]`);
@@ -76,8 +105,7 @@
     const fresh = find("tr", parsed("<table><tbody>" + html + "</tbody></table>"));
     if (!fresh) return;
     if (!old) return refresh();
-    const before = [...old.children], after = [...fresh.children];
-    before.forEach((cell, index) => { if (after[index]) replace(cell, after[index]); });
+    updateCells(old, fresh);
     refresh();
   };
   const push = (cell, value, top) => {
@@ -134,6 +162,7 @@
         const fresh = sign.cloneNode(false);
         fresh.append(parsed(verdict));
         replace(sign, fresh);
+        entitle();
       }
       if (row && find("#rows")) updateRow(name, row);
       if (all("[data-of]").some((part) => part.dataset.of === name || part.dataset.of === "*")) refresh();
@@ -161,18 +190,19 @@
     if (!form.matches("[data-quiet]")) return;
     event.preventDefault();
     const button = event.submitter;
+    if (button?.ariaDisabled === "true") return;
     const data = new URLSearchParams(new FormData(form));
     if (button && button.name) data.set(button.name, button.value);
-    if (button) button.disabled = true;
+    // One that is disabled for good would lose the focus.
+    if (button) button.ariaDisabled = "true";
     try {
       const answer = await fetch(form.action, { method: "POST", body: data, headers: { Accept: "application/json" } });
       const said = await answer.json();
-      const text = answer.ok ? said.message : said.error.message;
-      toast(text.charAt(0).toUpperCase() + text.slice(1), !answer.ok);
+      toast(answer.ok ? said.message : said.error.message, !answer.ok);
     } catch {
       toast("The dashboard did not answer.", true);
     }
-    if (button) button.disabled = false;
+    if (button) button.ariaDisabled = null;
     refresh();
   });
   document.addEventListener("click", (event) => {
@@ -195,7 +225,7 @@
   const toEnd = () => { log.scrollTop = log.scrollHeight; };
   toEnd();
   const MOST = 3000;
-  let paused = false, waiting = [];
+  let paused = false, waiting = [], missed = 0;
   const search = find(".logbar .search input");
   const shown = (line) => {
     const needle = search.value.toLowerCase();
@@ -223,14 +253,19 @@
       if (!paused) return add(html);
       waiting.push(html);
       if (waiting.length > 500) waiting.shift();
-      set(pause, "Continue");
+      missed += parsed(html).childElementCount;
+      set(pause, `Continue (${missed})`);
     });
     addEventListener("pagehide", () => lines.close());
     pause.addEventListener("click", () => {
       paused = !paused;
       pause.setAttribute("aria-pressed", String(paused));
       set(pause, paused ? "Continue" : "Pause");
-      if (!paused) { add(waiting.join("")); waiting = []; toEnd(); }
+      if (paused) return;
+      add(waiting.join(""));
+      waiting = [];
+      missed = 0;
+      toEnd();
     });
   }
 })();

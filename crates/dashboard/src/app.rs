@@ -12,10 +12,12 @@ use crate::auth::bearer::Bearers;
 use crate::auth::session::Sessions;
 use crate::auth::token::{hex, random};
 use crate::control::Control;
+use crate::doctor::Doctor;
 use crate::homeview::HomeCache;
 use crate::live::{Live, Update};
 use crate::logs::feed::Feeds;
 use crate::options::{Options, StartError};
+use crate::remote;
 use crate::sample::{self, Samples};
 use crate::stream::Prepared;
 
@@ -41,6 +43,8 @@ pub(crate) struct App {
     pub(crate) samples: Samples,
     /// The home.
     pub(crate) home: HomeCache,
+    /// What is wrong.
+    pub(crate) doctor: Doctor,
     /// Logs that are watched.
     pub(crate) feeds: Arc<Feeds>,
     /// Changes made ready for the pages.
@@ -49,6 +53,8 @@ pub(crate) struct App {
     pub(crate) streams: Arc<Semaphore>,
     /// Room for readers of logs.
     pub(crate) readers: Semaphore,
+    /// Room for verbs on what other instances run.
+    pub(crate) handovers: Semaphore,
     /// Another one after every start, so that pages know that theirs is of an earlier.
     pub(crate) run: String,
     /// How long PID 1 took to answer the last time it was asked, in microseconds.
@@ -65,10 +71,12 @@ impl App {
             live: Live::new(),
             samples: Samples::default(),
             home: HomeCache::new(&options.home),
+            doctor: Doctor::default(),
             feeds: Arc::default(),
             prepared: broadcast::Sender::new(PREPARED),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             readers: Semaphore::new(MAX_READERS),
+            handovers: Semaphore::new(remote::AT_ONCE),
             run: hex(&random::<8>().map_err(StartError::failed)?),
             latency_us: 0.into(),
             options,
@@ -79,9 +87,18 @@ impl App {
     pub(crate) async fn measure(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(sample::INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut shown = self.home.view().await;
         loop {
             ticks.tick().await;
             self.measure_latency().await;
+            if self.prepared.receiver_count() > 0 {
+                // What another instance, a tool or a hand changed in the home nobody tells.
+                let now = self.home.view().await;
+                if now.profiles != shown.profiles {
+                    self.live.tell(Update::Whole);
+                }
+                shown = now;
+            }
             let app = self.clone();
             let services = self.live.services();
             let measured = tokio::task::spawn_blocking(move || {

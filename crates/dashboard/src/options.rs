@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use herm_home::{Home, HomeError};
+use herm_home::{Home, HomeError, ProfileName};
 use herm_wire::ServiceView;
 
 use crate::auth::Login;
@@ -36,6 +36,11 @@ pub struct Options {
     pub port: u16,
     /// The sentence on why a service is as it is (`herm why`).
     pub explain: fn(&ServiceView, SystemTime) -> String,
+    /// What has to be so before a profile's gateway is started: what it needs is nobody else's, and
+    /// no other gateway of it runs. Or why it can't be so.
+    pub make_way: fn(&Home, &ProfileName) -> Result<(), String>,
+    /// herm's command line, which is asked for the doctor's findings; none: they are not shown.
+    pub program: Option<PathBuf>,
     /// The text that a new profile's SOUL.md begins with, where the image has one.
     pub soul: Option<Vec<u8>>,
     login: Option<(String, PasswordHash)>,
@@ -116,6 +121,8 @@ impl Options {
             host,
             port,
             explain: |service, _| service.reason.clone(),
+            make_way: |_, _| Ok(()),
+            program: None,
             soul: None,
             login,
         })

@@ -162,6 +162,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/profiles/{name}", get(pages::profile::page))
         .route("/profiles/{name}/delete", get(pages::profile::delete_page))
         .route("/services", get(pages::services::page))
+        .route("/services/{name}", get(pages::service::page))
         .route("/services/{name}/log", get(pages::log::download))
         .route("/services/{name}/log/live", get(stream::log))
         .route("/boots", get(pages::boots::page))

@@ -23,7 +23,12 @@ pub fn verdict(services: &[ServiceView]) -> String {
         .filter(|s| s.kind == kind && s.desired == Desired::Up && s.state != State::Disabled)
         .collect();
     if wanted.is_empty() {
-        return format!("no {noun} should be running");
+        let elsewhere = services.iter().filter(|s| s.state == State::Remote);
+        return match elsewhere.count() {
+            0 => format!("no {noun} should be running"),
+            1 => format!("1 {noun} is run by another instance"),
+            count => format!("{count} {noun}s are run by another instance"),
+        };
     }
     let running = wanted.iter().filter(|s| serves(s)).count();
     let plural = if wanted.len() == 1 { "" } else { "s" };
@@ -65,5 +70,22 @@ pub fn state_word(state: State) -> &'static str {
         State::Failed => "failed",
         State::Served => "served",
         State::Remote => "remote",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn gateways_that_another_instance_runs_are_not_said_to_be_unwanted() {
+        let mut gateway = ServiceView::named("gateway-a", Kind::Gateway);
+        assert_eq!(verdict(&[gateway.clone()]), "no gateway should be running");
+        gateway.state = State::Remote;
+        let all = vec![gateway.clone(), gateway];
+        assert_eq!(verdict(&all), "2 gateways are run by another instance");
+        assert_eq!(verdict(&all[..1]), "1 gateway is run by another instance");
     }
 }

@@ -15,12 +15,13 @@ use herm_home::profile::ProfileInfo;
 use herm_wire::{Body, Op, ServiceView};
 use serde::{Deserialize, Serialize};
 
-use crate::actions::{Verb, make, may_change, order, remove};
+use crate::actions::may_change;
 use crate::app::App;
 use crate::auth::Standing;
 use crate::history::{Moment, Reader};
 use crate::logs::LogLine;
 use crate::logs::read::Wanted;
+use crate::orders::{Verb, make, order, remove};
 use crate::pages;
 use crate::pages::error::Problem;
 use crate::stream::{self, log_dir, slot};

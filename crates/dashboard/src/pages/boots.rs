@@ -74,11 +74,17 @@ fn shown(boot: &Boot, current: Option<&str>) -> Markup {
             (warnings(&report))
             @if !restored.is_empty() {
                 h3 { "Restored" }
-                table.events {
-                    thead { tr { th scope="col" { "Profile" } th scope="col" { "Was" } th scope="col" { "So it was" } } }
-                    tbody { @for line in &restored {
-                        tr { td { (line.profile) } td { (line.prior) } td { (line.action) } }
-                    } }
+                div.scroll tabindex="0" role="group" aria-label="Restored" {
+                    table.events {
+                        thead { tr { th scope="col" { "Profile" } th scope="col" { "It was" } th scope="col" { "So it was" } } }
+                        tbody { @for line in &restored {
+                            tr {
+                                td { a href={ "/profiles/" (line.profile) } { (line.profile) } }
+                                td { (line.prior) }
+                                td { b class={ "p " (if line.action == "started" { "sr" } else { "sd" }) } { (line.action) } }
+                            }
+                        } }
+                    }
                 }
             }
         }
@@ -121,8 +127,8 @@ fn total(report: &BootReport) -> String {
     micros(end.unwrap_or(0))
 }
 
-/// Where PID 1 goes on after setup.
-const AFTER_SETUP: &str = "log daemon";
+/// What PID 1 does itself after setup; what stands between are setup's own steps.
+const AFTER_SETUP: [&str; 4] = ["keeper", "scan", "main program", "log daemon"];
 
 /// The steps on one scale of time. Setup counts from its own start, so its steps are moved there.
 pub(crate) fn waterfall(report: &BootReport) -> Markup {
@@ -130,7 +136,7 @@ pub(crate) fn waterfall(report: &BootReport) -> Markup {
     let after = report
         .steps
         .iter()
-        .position(|step| step.name == AFTER_SETUP);
+        .position(|step| AFTER_SETUP.contains(&step.name.as_str()));
     let inside = setup.map_or(0, |index| index + 1)..after.unwrap_or(report.steps.len());
     let offset = setup
         .and_then(|index| report.steps.get(index))
@@ -170,7 +176,7 @@ fn bar(nested: bool, start: u64, step: &BootStep, end: u64) -> Markup {
             td {
                 svg.bar viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true" {
                     rect class=(if step.error.is_some() { "sf" } else if nested { "sv" } else { "sb" })
-                        x=(x(start).min(996)) y="0" width=(x(step.took_us).max(4)) height="16";
+                        x=(x(start).min(992)) y="0" width=(x(step.took_us).max(8)) height="16" {}
                 }
                 @if let Some(error) = &step.error { small { (error) } }
             }

@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
+use herm_wire::ServiceView;
 use maud::{Markup, html};
 use tokio::sync::mpsc;
 
@@ -20,7 +21,7 @@ use crate::logs::{LogLine, show};
 use crate::stream::{log_dir, slot};
 
 /// Lines that a page begins with.
-pub(crate) const FIRST_LINES: usize = 300;
+const FIRST_LINES: usize = 300;
 /// Bytes of a download on their way at once.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 4;
@@ -45,18 +46,35 @@ pub(crate) async fn lines(app: &App, dir: &Path, wanted: Wanted) -> Result<Vec<L
         .map_err(|error| unreadable(error.to_string()))
 }
 
+/// The panel of a service's log; a word where its output is not kept.
+pub(crate) async fn of(app: &App, service: &ServiceView, q: &str) -> Markup {
+    let Some(dir) = service.log_dir.as_deref() else {
+        let why = match &service.owner {
+            Some(owner) => format!("Instance {owner} runs it and has its log."),
+            None => "Its output is not kept, only forwarded to the container's log.".to_owned(),
+        };
+        return html! { section.card { h2 { "Log" } p.hint { (why) } } };
+    };
+    let wanted = Wanted {
+        lines: FIRST_LINES,
+        containing: q.to_owned(),
+        since: None,
+    };
+    panel(&service.name, q, &lines(app, Path::new(dir), wanted).await)
+}
+
 /// The panel: the last lines, which the script goes on with.
-pub(crate) fn panel(name: &str, q: &str, lines: &Result<Vec<LogLine>, Problem>) -> Markup {
+fn panel(name: &str, q: &str, lines: &Result<Vec<LogLine>, Problem>) -> Markup {
     html! {
         section.card.logcard aria-labelledby="log-title" {
             div.logbar {
-                h2 #log-title { "Log" }
+                h2 #log-title { "Log" span.hint { "times are UTC" } }
                 form.search role="search" {
-                    input type="search" name="q" value=(q) placeholder="Search…" aria-label="Search the log";
+                    input type="search" name="q" value=(q) placeholder="Search…" aria-label="Search the log" title="Enter searches everything that is kept";
                 }
                 fieldset.levels {
                     legend.vh { "Levels" }
-                    @for (class, word) in [("le", "Errors"), ("lw", "Warnings"), ("lp", "Others"), ("ld", "Debug")] {
+                    @for (class, word) in [("le", "Errors"), ("lw", "Warnings"), ("lp", "Other"), ("ld", "Debug")] {
                         label { input type="checkbox" data-level=(class) checked; (word) }
                     }
                 }
@@ -68,7 +86,7 @@ pub(crate) fn panel(name: &str, q: &str, lines: &Result<Vec<LogLine>, Problem>) 
                     div.log tabindex="0" role="log" aria-label={ "Log of " (name) } data-live=[q.is_empty().then(|| format!("/services/{name}/log/live"))] {
                         @for line in lines { (show(line)) }
                         @if lines.is_empty() {
-                            p.hint { @if q.is_empty() { "Nothing was logged yet." } @else { "No line contains this." } }
+                            p.hint { @if q.is_empty() { "Nothing was logged yet." } @else { "No line that is kept contains this." } }
                         }
                     }
                 }

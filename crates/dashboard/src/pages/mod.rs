@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod boots;
+mod charts;
 pub(crate) mod error;
 pub(crate) mod health;
 pub(crate) mod log;
@@ -9,8 +10,10 @@ pub(crate) mod login;
 pub(crate) mod overview;
 pub(crate) mod parts;
 pub(crate) mod profile;
+pub(crate) mod service;
 pub(crate) mod services;
 pub(crate) mod system;
+mod timeline;
 
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};

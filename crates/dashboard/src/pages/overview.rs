@@ -6,21 +6,26 @@ use std::time::SystemTime;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use herm_home::Desired;
 use herm_home::profile::ProfileInfo;
-use herm_wire::verdict::verdict as sentence;
+use herm_wire::verdict::{state_word, verdict as sentence};
 use herm_wire::{Kind, ServiceView, State as ServiceState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Page;
 use super::parts::{
-    DASH, act_form, buttons, cpu_top, exit_words, is_in_trouble, memory_top, percent, pill, since,
-    spark,
+    DASH, act_form, ago, buttons, cpu_top, exit_words, is_in_trouble, memory_top, percent, pill,
+    since, spark, word_class,
 };
 use crate::app::App;
 use crate::guard::encode;
 use crate::homeview::HomeView;
+use crate::orders::label;
 use crate::words::{self, now_ms};
+
+/// Troubled services that are named beside the verdict.
+const NAMED: usize = 3;
 
 /// What is shown of all.
 #[derive(Debug, Default, Deserialize)]
@@ -58,15 +63,27 @@ impl Group {
     fn of(row: &Row<'_>) -> Self {
         match row.service {
             Some(service) if is_in_trouble(service) => Self::Trouble,
-            Some(service) if service.pid.is_some() => Self::Running,
-            Some(service)
-                if matches!(service.state, ServiceState::Served | ServiceState::Remote) =>
-            {
-                Self::Running
+            Some(service) if service.state == ServiceState::Remote => {
+                // Only the record tells what the other instance does.
+                let desired = row.info.and_then(|info| info.desired);
+                if desired == Some(Desired::Running) {
+                    Self::Running
+                } else {
+                    Self::Stopped
+                }
             }
+            Some(service) if service.pid.is_some() || serves(service) => Self::Running,
             Some(_) | None => Self::Stopped,
         }
     }
+}
+
+/// Whether its work is done, here or elsewhere.
+fn serves(service: &ServiceView) -> bool {
+    matches!(
+        service.state,
+        ServiceState::Running | ServiceState::Served | ServiceState::Remote
+    )
 }
 
 /// `GET /`.
@@ -84,7 +101,10 @@ pub(crate) async fn page(
     let rows = rows(&view, &services);
     let content = html! {
         h1.vh { "Overview" }
-        section.card.verdict #verdict data-part { (verdict(&app)) }
+        section.card.verdict {
+            div #verdict data-part { (verdict(&app)) }
+            (squares(&rows))
+        }
         (act_form("a", &page.visit.csrf, &here(&filter)))
         (tools(&rows, &filter, &page.visit.csrf))
         @if let Some(trouble) = &view.trouble {
@@ -134,21 +154,19 @@ fn rows<'a>(view: &'a HomeView, services: &'a [ServiceView]) -> Vec<Row<'a>> {
     rows
 }
 
-/// The answer in one sentence, and the facts behind it.
+/// The answer in one sentence, and what is in trouble, or the facts behind it.
 pub(crate) fn verdict(app: &App) -> Markup {
-    let picture = app.live.picture();
-    let services: Vec<ServiceView> = picture.services.values().cloned().collect();
-    let answers = picture.hello.is_some();
-    let stopping = picture.stopping;
-    drop(picture);
-    let trouble = services
+    let (services, answers, stopping) = {
+        let picture = app.live.picture();
+        let services: Vec<ServiceView> = picture.services.values().cloned().collect();
+        (services, picture.hello.is_some(), picture.stopping)
+    };
+    let trouble: Vec<&ServiceView> = services
         .iter()
         .filter(|service| is_in_trouble(service))
-        .count();
-    let wanted = services
-        .iter()
-        .any(|s| s.kind == Kind::Gateway && s.pid.is_some());
-    let (class, mark) = match (answers, trouble, wanted) {
+        .collect();
+    let runs = |service: &&ServiceView| service.kind == Kind::Gateway && serves(service);
+    let (class, mark) = match (answers, trouble.len(), services.iter().any(|s| runs(&s))) {
         (false, ..) => ("none", "?"),
         (true, 1.., _) => ("bad", "!"),
         (true, 0, true) => ("good", "✓"),
@@ -159,13 +177,40 @@ pub(crate) fn verdict(app: &App) -> Markup {
     } else {
         sentence(&services)
     };
-    let (headline, rest) = text.split_once("; ").unwrap_or((&text, ""));
+    let headline = text
+        .split_once("; ")
+        .map_or(&*text, |(headline, _)| headline);
     html! {
         span class={ "sign " (class) } aria-hidden="true" { (mark) }
         div {
-            p.headline { (headline) }
+            p.headline data-count=(trouble.len()) { (headline) }
             p.detail {
-                @if rest.is_empty() { (facts(&services)) } @else { (rest) }
+                @if trouble.is_empty() { (facts(&services)) }
+                @for service in trouble.iter().take(NAMED) { (named(service)) }
+                @if trouble.len() > NAMED { a href="/?show=trouble" { (trouble.len() - NAMED) " more" } }
+            }
+        }
+    }
+}
+
+fn named(service: &ServiceView) -> Markup {
+    let name = label(service);
+    html! {
+        span {
+            @if service.profile.is_some() { a href={ "/profiles/" (name) } { (name) } }
+            @else { a href={ "/services/" (name) } { (name) } }
+            " " (state_word(service.state)) ": " (service.reason)
+        }
+    }
+}
+
+/// Every profile as a small square in the colour of its state: thirty of them at one glance.
+fn squares(rows: &[Row<'_>]) -> Markup {
+    html! {
+        div.squares #squares data-part aria-hidden="true" {
+            @for row in rows {
+                @let word = row.service.map_or("not supervised", |service| state_word(service.state));
+                a href={ "/profiles/" (row.profile) } class=(word_class(word)) tabindex="-1" title={ (row.profile) ": " (word) } {}
             }
         }
     }
@@ -241,18 +286,27 @@ fn table(app: &App, view: &HomeView, rows: &[Row<'_>], filter: &Filter) -> Marku
                 caption.vh { "Profiles and their gateways" }
                 thead { tr {
                     th scope="col" { "Profile" } th scope="col" { "State" } th scope="col" { "Up" }
-                    th scope="col" { "Restarts" } th scope="col" { "Last exit" } th scope="col" { "CPU" }
+                    th scope="col" title="In the last 24 hours" { "Restarts" } th scope="col" { "Last exit" } th scope="col" { "CPU" }
                     th scope="col" { "Memory" } th scope="col" { "Port" }
                     th scope="col" { span.vh { "Actions" } }
                 } }
                 tbody #rows data-part {
                     @for row in &shown { (row_markup(app, view, row, now)) }
                     @if shown.is_empty() {
-                        tr.empty { td colspan="9" { "No profile matches." } }
+                        tr.empty { td colspan="9" { (nothing(rows, filter)) } }
                     }
                 }
             }
         }
+    }
+}
+
+/// Why the table is empty.
+fn nothing(rows: &[Row<'_>], filter: &Filter) -> Markup {
+    html! {
+        @if rows.is_empty() { "There is no profile yet. The button above makes one." }
+        @else if filter.show == "trouble" && filter.q.is_empty() { "Nothing is in trouble." }
+        @else { "No profile matches. " a href="/" { "Show all" } }
     }
 }
 
@@ -294,7 +348,7 @@ fn row_markup(app: &App, view: &HomeView, row: &Row<'_>, now: i64) -> Markup {
         return html! {
             tr data-n={ "gateway-" (name) } {
                 th scope="row" { a href={ "/profiles/" (name) } { (name) } @if let Some(model) = model { small { (model) } } }
-                td { b.p.sd { "not supervised" } small { "not run by this container" } }
+                td { b.p.sd { "not supervised" } small { "this container does not run it" } }
                 @for _ in 0..6 { td { (DASH) } }
                 td {}
             }
@@ -313,10 +367,10 @@ fn row_markup(app: &App, view: &HomeView, row: &Row<'_>, now: i64) -> Markup {
             td { (pill(service)) (reason(service)) }
             td { @if service.pid.is_some() { (since(&service.since, now)) } @else { (DASH) } }
             td { @if restarts > 0 { (restarts) } @else { (DASH) } }
-            td { @if let Some(exit) = &service.last_exit { (exit_words(exit)) small { (words::ago(&exit.at, now)) " ago" } } @else { (DASH) } }
+            td { @if let Some(exit) = &service.last_exit { (exit_words(exit)) small { (ago(&exit.at, now)) } } @else { (DASH) } }
             (measured(app, service))
             td { @if let Some(port) = port { (port) } @else { (DASH) } }
-            td { (buttons(service, "a")) }
+            td { (buttons(service, row.info, "a")) }
         }
     }
 }
@@ -326,9 +380,10 @@ fn reason(service: &ServiceView) -> Markup {
     let plain = matches!(service.reason.as_str(), "" | "ready" | "running");
     html! {
         @if let (Some(next), false) = (&service.next, service.state == ServiceState::Running) {
-            small { (service.reason) "; " (short(next)) }
+            @let text = format!("{}; {}", service.reason, short(next));
+            small title=(text) { (text) }
         } @else if !plain {
-            small { (service.reason) }
+            small title=(service.reason) { (service.reason) }
         }
     }
 }

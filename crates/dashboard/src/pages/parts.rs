@@ -1,10 +1,11 @@
 //! Pieces that several pages are made of.
 
+use herm_home::profile::ProfileInfo;
 use herm_wire::verdict::state_word;
-use herm_wire::{Desired, LastExit, ServiceView, State};
+use herm_wire::{Desired, Kind, LastExit, ServiceView, State};
 use maud::{Markup, PreEscaped, html};
 
-use crate::actions::label;
+use crate::orders::label;
 use crate::sample::Sample;
 use crate::words;
 
@@ -27,7 +28,20 @@ pub(crate) fn pill(service: &ServiceView) -> Markup {
     } else {
         state_class(service.state)
     };
-    html! { b class=(class) { (word) } }
+    html! { b class=(class) title=[meaning(service.state)] { (word) } }
+}
+
+/// What a state's word means, where it is not plain.
+fn meaning(state: State) -> Option<&'static str> {
+    match state {
+        State::Backoff => Some("it failed and is started again after a while"),
+        State::Parked => Some("it waits until its configuration changes, or for a start"),
+        State::Failed => Some("it was given up; a start tries it again"),
+        State::Served => Some("another profile's gateway does its work"),
+        State::Remote => Some("another container of this home runs it; buttons reach it there"),
+        State::Disabled => Some("it is switched off by a setting"),
+        State::Down | State::Starting | State::Running | State::Stopping => None,
+    }
 }
 
 /// The classes of a state: which colour it has.
@@ -72,13 +86,29 @@ pub(crate) fn exit_words(exit: &LastExit) -> String {
     }
 }
 
-/// The verbs that make sense now, as buttons of the form with this id.
-pub(crate) fn buttons(service: &ServiceView, form: &str) -> Markup {
-    let runs = service.pid.is_some()
-        || matches!(
-            service.state,
-            State::Starting | State::Running | State::Stopping | State::Backoff
-        );
+/// Whether stopping it makes sense. Of what another instance runs only the record tells.
+fn is_up(service: &ServiceView, info: Option<&ProfileInfo>) -> bool {
+    match service.state {
+        State::Starting | State::Running | State::Stopping | State::Backoff => true,
+        State::Remote => {
+            let desired = info.and_then(|info| info.desired);
+            desired == Some(herm_home::Desired::Running)
+        }
+        State::Disabled | State::Down | State::Parked | State::Failed | State::Served => {
+            service.pid.is_some()
+        }
+    }
+}
+
+/// Whether people order it: what herm is made of itself and the main program are not theirs to stop.
+pub(crate) fn is_ordered_here(service: &ServiceView) -> bool {
+    matches!(service.kind, Kind::Gateway | Kind::Service)
+}
+
+/// The verbs that make sense now, as buttons of the form with this id. `info`: what the home says of
+/// the profile, where it is a gateway.
+pub(crate) fn buttons(service: &ServiceView, info: Option<&ProfileInfo>, form: &str) -> Markup {
+    let runs = is_up(service, info);
     let name = label(service);
     let target = &service.name;
     html! {
@@ -121,7 +151,7 @@ pub(crate) fn spark(values: impl DoubleEndedIterator<Item = f64>, top: f64) -> M
         // Writing to a String cannot fail.
         let _ = write!(path, "{command}{x} {}", height(*value, top, SPARK_HEIGHT));
     }
-    html! { svg viewBox="0 0 60 20" aria-hidden="true" { path d=(path); } }
+    html! { svg viewBox="0 0 60 20" aria-hidden="true" { path d=(path) {} } }
 }
 
 /// Where a value is drawn: large ones at the top.
@@ -170,12 +200,32 @@ pub(crate) fn since(at: &str, now_ms: i64) -> Markup {
     }
 }
 
+/// The same with "ago": one text, so that nothing moves when the number grows by a digit.
+pub(crate) fn ago(at: &str, now_ms: i64) -> Markup {
+    html! {
+        @if let Some(then) = words::unix_ms(at) {
+            time datetime=(at) data-s=(then) data-then=" ago" { (words::ago(at, now_ms)) " ago" }
+        } @else {
+            "–"
+        }
+    }
+}
+
 /// A time of the clock with its day, in UTC.
 pub(crate) fn clock(ms: i64) -> Markup {
     let text = herm_wire::time::rfc3339(ms);
     let day = text.get(..10).unwrap_or_default();
     let time = text.get(11..19).unwrap_or_default();
     html! { time datetime=(text) { (day) " " (time) } }
+}
+
+/// Words that name commands between backticks, as on the command line.
+pub(crate) fn prose(text: &str) -> Markup {
+    html! {
+        @for (index, piece) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
+    }
 }
 
 /// Nothing: a dash that is not read out.

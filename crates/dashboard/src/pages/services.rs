@@ -11,8 +11,9 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::overview::why;
-use super::parts::{DASH, act_form, buttons, percent, pill, since};
+use super::parts::{DASH, act_form, buttons, is_ordered_here, percent, pill, since};
 use crate::app::App;
+use crate::homeview::HomeView;
 use crate::words::{bytes, now_ms};
 
 /// Deepest branch that is shown.
@@ -25,6 +26,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
         Err(problem) => return problem.answer(&headers, "/services"),
     };
     let services = app.services();
+    let view = app.home.view().await;
     let content = html! {
         h1 { "Services" }
         p.lead { "Everything the supervisor runs. What a service needs stands above it." }
@@ -34,14 +36,14 @@ pub(crate) async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
                 (Kind::Main, "Main program"), (Kind::Gateway, "Gateways"),
                 (Kind::Service, "Services"), (Kind::Helper, "herm itself"),
             ] {
-                (branch(&app, kind, title, &services))
+                (branch(&app, &view, kind, title, &services))
             }
         }
     };
     page.answer(&content)
 }
 
-fn branch(app: &App, kind: Kind, title: &str, services: &[ServiceView]) -> Markup {
+fn branch(app: &App, view: &HomeView, kind: Kind, title: &str, services: &[ServiceView]) -> Markup {
     let ours: Vec<&ServiceView> = services
         .iter()
         .filter(|service| service.kind == kind)
@@ -70,7 +72,7 @@ fn branch(app: &App, kind: Kind, title: &str, services: &[ServiceView]) -> Marku
             table.services {
                 caption.vh { (title) }
                 thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "For" } th scope="col" { "CPU" } th scope="col" { "Memory" } th scope="col" { span.vh { "Actions" } } } }
-                tbody { @for (depth, service) in &lines { (line(app, *depth, service)) } }
+                tbody { @for (depth, service) in &lines { (line(app, view, *depth, service)) } }
             }
         }
     }
@@ -95,20 +97,25 @@ fn walk<'a>(
     }
 }
 
-fn line(app: &App, depth: usize, service: &ServiceView) -> Markup {
+fn line(app: &App, view: &HomeView, depth: usize, service: &ServiceView) -> Markup {
+    let profile = service.profile.as_deref();
+    let info = view
+        .profiles
+        .iter()
+        .find(|info| Some(info.name.as_str()) == profile);
     html! {
         tr title=(why(app, service)) {
             th scope="row" class={ "d" (depth.min(6)) } {
                 @if let Some(profile) = &service.profile { a href={ "/profiles/" (profile) } { (service.name) } }
-                @else { (service.name) }
+                @else { a href={ "/services/" (service.name) } { (service.name) } }
                 @if !service.requires.is_empty() { small { "needs " (service.requires.join(", ")) } }
                 @if !service.after.is_empty() { small { "after " (service.after.join(", ")) } }
             }
-            td { (pill(service)) @if !matches!(service.reason.as_str(), "" | "ready") { small { (service.reason) } } }
+            td { (pill(service)) @if !matches!(service.reason.as_str(), "" | "ready") { small title=(service.reason) { (service.reason) } } }
             td { (since(&service.since, now_ms())) }
             td { @if let Some(share) = service.cpu_percent { (percent(share)) } @else { (DASH) } }
             td { @if let Some(memory) = service.memory_bytes { (bytes(memory)) } @else { (DASH) } }
-            td { @if matches!(service.kind, Kind::Gateway | Kind::Service) { (buttons(service, "a")) } }
+            td { @if is_ordered_here(service) { (buttons(service, info, "a")) } }
         }
     }
 }

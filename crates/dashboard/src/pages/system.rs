@@ -11,9 +11,10 @@ use herm_wire::{Body, BootReport, Op};
 use maud::{Markup, html};
 
 use super::Page;
+use super::parts::prose;
 use crate::app::App;
 use crate::auth::Login;
-use crate::homeview::HomeView;
+use crate::doctor::{Finding, Findings, Level};
 use crate::words::{bytes, micros};
 
 /// Entries of a home that are counted; a larger one is said to be at least so large.
@@ -45,7 +46,13 @@ pub(crate) async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
             .await
             .unwrap_or_default()
     };
-    let view = app.home.view().await;
+    let found = match &app.options.program {
+        Some(program) => {
+            let home = app.options.home.root();
+            Some(app.doctor.findings(program, home).await)
+        }
+        None => None,
+    };
     let content = html! {
         h1 { "System" }
         div.grid {
@@ -53,7 +60,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
             (home(&app, disk))
             (dashboard(&app))
         }
-        (findings(&view, &report))
+        @if let Some(found) = &found { (findings(found)) }
         (features(&report))
     };
     page.answer(&content)
@@ -131,8 +138,8 @@ fn home(app: &App, disk: Disk) -> Markup {
                 div { dt { "Disk" } dd { (bytes(disk.free)) " free of " (bytes(disk.total)) } }
             }
             svg.bar viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true" {
-                rect.none x="0" y="0" width="1000" height="12";
-                rect class=(class) x="0" y="0" width=(share) height="12";
+                rect.none x="0" y="0" width="1000" height="12" {}
+                rect class=(class) x="0" y="0" width=(share) height="12" {}
             }
         }
     }
@@ -158,26 +165,36 @@ fn dashboard(app: &App) -> Markup {
     }
 }
 
-fn findings(view: &HomeView, report: &BootReport) -> Markup {
-    let problems: Vec<(&str, &str)> = view
-        .profiles
-        .iter()
-        .filter_map(|info| Some((info.name.as_str(), info.problem.as_deref()?)))
-        .collect();
-    let degraded: Vec<_> = report
-        .features
-        .iter()
-        .filter(|feature| !feature.available)
-        .collect();
-    let nothing = problems.is_empty() && report.warnings.is_empty() && view.trouble.is_none();
+/// What `herm doctor` says, what needs somebody first.
+fn findings(found: &Findings) -> Markup {
+    let all = match &**found {
+        Ok(all) => all,
+        Err(why) => {
+            return html! {
+                section.card {
+                    h2 { "Findings" }
+                    p.hint { code { "herm doctor" } " can't be asked: " (why) }
+                }
+            };
+        }
+    };
+    let of = |level| -> Vec<&Finding> { all.iter().filter(|one| one.level == level).collect() };
+    let (problems, mut notes) = (of(Level::Problem), of(Level::Note));
+    // What this container can't do has a table of its own.
+    notes.retain(|one| one.check != "features");
+    let well = of(Level::Ok).len();
     html! {
         section.card {
-            h2 { "Findings" }
-            @if nothing { p.hint { "Nothing is wrong" @if !degraded.is_empty() { "; some things this container can't do are listed below" } "." } }
-            ul.warnings {
-                @if let Some(trouble) = &view.trouble { li { "The home: " (trouble) } }
-                @for warning in &report.warnings { li { (warning) } }
-                @for (name, problem) in &problems { li { a href={ "/profiles/" (name) } { (name) } ": " (problem) } }
+            h2 { "Findings " span.hint { "what " code { "herm doctor" } " says" } }
+            @if problems.is_empty() { p.well { b.p.sr { "well" } " Nothing needs you: " (well) " checks found nothing to complain of." } }
+            ul.findings {
+                @for one in &problems {
+                    li {
+                        b.p.sf { (one.check) } " " (prose(&one.found))
+                        @if let Some(remedy) = &one.remedy { small { (prose(remedy)) } }
+                    }
+                }
+                @for one in &notes { li { b.p.sd { (one.check) } " " (prose(&one.found)) } }
             }
         }
     }
@@ -193,7 +210,7 @@ fn features(report: &BootReport) -> Markup {
                     tbody { @for feature in &report.features {
                         tr {
                             th scope="row" { (feature.name) }
-                            td { @if feature.available { b.p.sr { "yes" } } @else { b.p.sw { "no" } } }
+                            td { @if feature.available { b.p.sr { "yes" } } @else { b.p.sd { "no" } } }
                             td { (feature.detail) }
                         }
                     } }

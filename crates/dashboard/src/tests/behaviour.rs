@@ -2,8 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
-use herm_wire::State;
+use herm_home::ProfileName;
+use herm_home::handover::{self, Answer, Request};
+use herm_wire::{ServiceView, State};
 
 use super::world::{World, running};
 use crate::api::ROUTES;
@@ -83,6 +86,120 @@ fn l73_a_button_reaches_the_supervisor_or_says_why_not() {
     assert!(refused.body.contains("herm reconcile"), "{}", refused.body);
     let nobody = other.post(&page, "/act", "do=start:nobody&back=/");
     assert_eq!(nobody.status, 404);
+}
+
+/// The owner's side: takes the one request that comes, and answers it.
+fn answered_by_its_owner(world: &World, answer: Answer) -> std::thread::JoinHandle<Request> {
+    let home = world.app.options.home.clone();
+    std::thread::spawn(move || {
+        loop {
+            let taken = handover::take(&home, SystemTime::now()).unwrap();
+            if let Some((id, request)) = taken.requests.into_iter().next() {
+                handover::answer(&home, &id, &answer).unwrap();
+                return request;
+            }
+            std::thread::yield_now();
+        }
+    })
+}
+
+fn elsewhere(profile: &str) -> ServiceView {
+    let mut view = running(profile);
+    (view.state, view.pid, view.owner) = (State::Remote, None, Some("i2".into()));
+    view
+}
+
+#[test]
+fn l73_a_button_for_what_another_instance_runs_reaches_that_one_and_its_answer_comes_back() {
+    let world = World::open(vec![elsewhere("default")]);
+    let page = world.get("/");
+    let done = Answer {
+        code: 0,
+        output: serde_json::to_string(&running("default")).unwrap(),
+        complaint: String::new(),
+    };
+    let owner = answered_by_its_owner(&world, done);
+    let pressed = world.post(&page, "/act", "do=restart:gateway-default&back=/");
+    assert_eq!(pressed.status, 303, "{}", pressed.body);
+    let request = owner.join().unwrap();
+    assert_eq!(
+        (request.verb, request.profile.as_str()),
+        (handover::Verb::Restart, "default")
+    );
+    let refusal = Answer {
+        code: 124,
+        output: String::new(),
+        complaint: "herm: can't stop default: it hangs".into(),
+    };
+    let owner = answered_by_its_owner(&world, refusal);
+    let pressed = world.post(&page, "/act", "do=stop:gateway-default&back=/");
+    owner.join().unwrap();
+    assert_eq!(pressed.status, 504);
+    assert!(
+        pressed.body.contains("instance i2") && pressed.body.contains("it hangs"),
+        "{}",
+        pressed.body
+    );
+    assert!(
+        world.stage.orders.lock().unwrap().is_empty(),
+        "our own supervisor is not asked"
+    );
+}
+
+#[test]
+fn what_another_instance_runs_has_the_buttons_that_its_record_makes_sense_of() {
+    let world = World::open(vec![elsewhere("default")]);
+    assert!(world.get("/").body.contains("start:gateway-default"));
+    let paths = world
+        .app
+        .options
+        .home
+        .profile(&ProfileName::default_profile());
+    herm_home::intent::record(&paths, herm_home::Desired::Running, "us", SystemTime::now())
+        .unwrap();
+    world.eventually(|world| {
+        let page = world.get("/").body;
+        page.contains("stop:gateway-default") && page.contains("restart:gateway-default")
+    });
+}
+
+#[test]
+fn a_start_that_is_in_anothers_way_is_refused_before_it_is_ordered() {
+    let mut down = running("default");
+    (down.state, down.pid) = (State::Down, None);
+    let world = World::adjusted(&[], vec![down], |options| {
+        options.make_way = |_, _| Err("port 8642 is taken by writer".into());
+    });
+    world.eventually(|world| world.app.live.service("default").is_some());
+    let page = world.get("/");
+    let refused = world.post(&page, "/act", "do=start:gateway-default&back=/");
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("taken by writer"), "{}", refused.body);
+    assert!(world.stage.orders.lock().unwrap().is_empty());
+}
+
+/// A shape that isn't closed holds the next one, which is then not drawn.
+#[test]
+fn every_shape_of_every_picture_is_closed() {
+    let world = World::open(vec![running("default")]);
+    let services = world.app.live.services();
+    for _ in 0..3 {
+        world
+            .app
+            .samples
+            .take(&services, std::path::Path::new("/proc"));
+    }
+    for path in ["/", "/profiles/default", "/services", "/boots", "/system"] {
+        let page = world.get(path).body.replace(crate::pages::MARK.0, "");
+        for shape in ["rect", "path", "svg"] {
+            let count = |text: &str| page.matches(text).count();
+            assert_eq!(
+                count(&format!("<{shape} ")) + count(&format!("<{shape}>")),
+                count(&format!("</{shape}>")),
+                "{shape} in {path}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -161,6 +161,15 @@ pub(super) struct Answer {
 impl World {
     /// One with these variables set, and these services on the stage.
     pub(super) fn with(variables: &[(&str, &str)], services: Vec<ServiceView>) -> Self {
+        Self::adjusted(variables, services, |_| {})
+    }
+
+    /// The same, with options besides.
+    pub(super) fn adjusted(
+        variables: &[(&str, &str)],
+        services: Vec<ServiceView>,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -183,6 +192,7 @@ impl World {
         std::fs::create_dir(home.root()).unwrap();
         let mut options = Options::new(home, None, Some(0), variable).unwrap();
         options.sockets = vec![socket];
+        adjust(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -5,6 +5,7 @@ use std::env;
 use herm_dashboard::{Options, StartError, bearer};
 use herm_wire::ExitCode;
 
+use super::gateway;
 use super::profile::soul_template;
 use crate::cli::{DashboardArgs, DashboardCommand, TokenCommand};
 use crate::client::Client;
@@ -34,6 +35,9 @@ fn serve(context: &Context, args: &DashboardArgs) -> Outcome {
         Options::new(home, args.host.as_deref(), args.port, variable).map_err(failure)?;
     options.sockets = Client::sockets(context.surroundings(), context.home().root());
     options.explain = explain;
+    options.make_way =
+        |home, profile| gateway::make_way(home, profile).map_err(|failure| failure.to_string());
+    options.program = env::current_exe().ok();
     options.soul = soul_template();
     herm_dashboard::run(options).map_err(failure)
 }

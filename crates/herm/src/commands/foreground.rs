@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use herm_home::{ProfileName, claims, owner, ports};
+use herm_home::{Home, ProfileName, claims, owner, ports};
 use herm_wire::ExitCode;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -27,7 +27,7 @@ pub(super) fn is_supervised_child() -> bool {
 /// Runs a profile's gateway here.
 pub(super) fn run(context: &Context, profile: &ProfileName, replace: bool) -> Outcome<ExitCode> {
     if replace {
-        end_foreign(context, profile)?;
+        end_foreign(context.home(), profile)?;
     }
     let facts = LaunchFacts::current(context.home())?;
     match &facts.program {
@@ -84,8 +84,8 @@ pub(crate) fn is_free(port: u16) -> bool {
 
 /// Ends a gateway of this profile that runs outside supervision, so that it has one owner (L12).
 /// The caller knows that no supervised one runs.
-pub(super) fn end_foreign(context: &Context, profile: &ProfileName) -> Outcome {
-    let paths = context.home().profile(profile);
+pub(super) fn end_foreign(home: &Home, profile: &ProfileName) -> Outcome {
+    let paths = home.profile(profile);
     let found = owner::find(&paths, Path::new("/proc")).map_err(home_failure)?;
     let Some(foreign) = found else { return Ok(()) };
     let failed = |error: rustix::io::Errno| {

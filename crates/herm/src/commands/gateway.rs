@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use herm_home::{Desired, ProfileName, intent, owner, withdrawn};
+use herm_home::{Desired, Home, ProfileName, intent, owner, withdrawn};
 use herm_wire::{ErrorCode, ExitCode, Kind, Op, ServiceView, State};
 
 use super::verbs::{Verb, order, print};
@@ -132,10 +132,15 @@ fn prepare_start(context: &Context, client: &mut Client, profile: &ProfileName) 
     if service.pid.is_some() || service.owner.is_some() {
         return Ok(());
     }
-    if let Some(clash) = keeper::clash(context.home(), profile)? {
+    make_way(context.home(), profile)
+}
+
+/// See [`prepare_start`]; of a gateway that is known not to run under supervision.
+pub(super) fn make_way(home: &Home, profile: &ProfileName) -> Outcome {
+    if let Some(clash) = keeper::clash(home, profile)? {
         return Err(clash);
     }
-    foreground::end_foreign(context, profile)
+    foreground::end_foreign(home, profile)
 }
 
 /// Nobody supervises: intent is what can be changed. It is carried out by the next supervisor.

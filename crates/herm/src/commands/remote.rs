@@ -4,7 +4,7 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use herm_home::handover::{self, Answer, Progress, Request};
+use herm_home::handover::{self, Answer, Request, Standing, Waiting};
 use herm_home::lease::{self, Proof, Store};
 use herm_wire::{ExitCode, ServiceView};
 
@@ -18,11 +18,6 @@ use crate::watch::{Watch, is_blind};
 
 pub(super) use herm_home::handover::Verb;
 
-/// How long the owner has to take a request. Where nobody tells it of files it looks every 5 s.
-const TAKEN_WITHIN: Duration = Duration::from_secs(15);
-/// How long the verb itself may take where the caller sets no limit: longer than any start or stop
-/// that is not stuck.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(150);
 /// Between two looks for the answer where nobody tells of files: a person waits for it.
 const BLIND_LOOK: Duration = Duration::from_millis(500);
 
@@ -86,7 +81,7 @@ pub(super) fn hand_over(context: &Context, owner: &str, request: &Request) -> Ou
     Err(refused(owner, &answer))
 }
 
-/// The owner's own words, which begin as ours do.
+/// The owner's own words and code.
 fn refused(owner: &str, answer: &Answer) -> Failure {
     let code = [
         ExitCode::Usage,
@@ -97,68 +92,26 @@ fn refused(owner: &str, answer: &Answer) -> Failure {
         ExitCode::TimedOut,
     ];
     let code = code.into_iter().find(|code| *code as u8 == answer.code);
-    let said = answer.complaint.trim();
-    let said = said.strip_prefix("herm: ").unwrap_or(said);
-    Failure::new(
-        code.unwrap_or(ExitCode::Failed),
-        format!("instance {owner}, which runs the gateways of this home, says: {said}"),
-    )
+    Failure::new(code.unwrap_or(ExitCode::Failed), answer.refusal(owner))
 }
 
 fn wait_for_answer(context: &Context, owner: &str, request: &Request) -> Outcome<Answer> {
     let home = context.home();
     let mut watch = Watch::new()?;
-    let ticket = handover::ask(home, request).map_err(home_failure)?;
+    let waiting = Waiting::begin(home, owner, request).map_err(home_failure)?;
     watch.follow_dir(&handover::directory(home))?;
     let began = Instant::now();
-    let limit = request
-        .timeout_ms
-        .map_or(ANSWERED_WITHIN, Duration::from_millis)
-        + TAKEN_WITHIN;
     loop {
-        let waited = began.elapsed();
-        let left = match ticket.progress().map_err(home_failure)? {
-            Progress::Answered(answer) => return Ok(answer),
-            Progress::Waiting if waited >= TAKEN_WITHIN => {
-                if ticket.withdraw().map_err(home_failure)? {
-                    return Err(silent(context, owner));
-                }
-                limit.saturating_sub(waited)
+        let left = match waiting.look(began.elapsed()).map_err(home_failure)? {
+            Standing::Answered(answer) => return Ok(answer),
+            Standing::Silent(silence) => {
+                return Err(Failure::new(ExitCode::TimedOut, silence.message).hint(silence.hint));
             }
-            Progress::Waiting => TAKEN_WITHIN.saturating_sub(waited),
-            Progress::Taken => limit.saturating_sub(waited),
+            Standing::Pending(left) => left,
         };
-        if waited >= limit {
-            return Err(Failure::new(
-                ExitCode::TimedOut,
-                format!("instance {owner} has taken the order and not answered yet"),
-            )
-            .hint("the order stands; `herm status` there shows what came of it"));
-        }
         let look = watch.patience().map_or(left, |_| left.min(BLIND_LOOK));
         watch.wait_at_most(look)?;
     }
-}
-
-/// Nobody took it.
-fn silent(context: &Context, owner: &str) -> Failure {
-    let lease = lease::owner(context.home()).ok().flatten();
-    let host = lease
-        .filter(|lease| lease.id == owner)
-        .map(|lease| format!(" on host {}", lease.host))
-        .unwrap_or_default();
-    Failure::new(
-        ExitCode::TimedOut,
-        format!(
-            "instance {owner}{host} runs the gateways of this home and has not taken the order \
-             within {} s; it is withdrawn, nothing has changed",
-            TAKEN_WITHIN.as_secs()
-        ),
-    )
-    .hint(
-        "look at that container: it may be frozen, or cut off from the volume. One that is gone is \
-         replaced within 30 s",
-    )
 }
 
 #[cfg(test)]
@@ -174,11 +127,7 @@ mod tests {
         };
         let failure = refused("i1", &answer);
         assert_eq!(failure.code, ExitCode::TimedOut);
-        assert_eq!(
-            failure.message,
-            "instance i1, which runs the gateways of this home, says: can't stop writer: the time \
-             allowed is over\n  wait longer"
-        );
+        assert!(failure.message.starts_with("instance i1, which runs"));
         let odd = Answer { code: 77, ..answer };
         assert_eq!(refused("i1", &odd).code, ExitCode::Failed);
     }

@@ -11,6 +11,8 @@
 //! A request counts for who owns its file: the owner's own user, or root. What others may have
 //! written or put there by a link is refused. It can ask for what that user could order anyway.
 
+mod wait;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -24,6 +26,8 @@ use crate::error::HomeError;
 use crate::files::{Dir, PRIVATE, PRIVATE_DIR};
 use crate::layout::{HERM_DIR, Home};
 use crate::name::ProfileName;
+
+pub use wait::{Silence, Standing, Waiting};
 
 /// The directory in the home's `.herm`.
 pub(crate) const REQUESTS: &str = "requests";
