@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::dist::target_directory;
 use crate::docker::{builder, engine_answers};
-use crate::run::{command, run, succeeds};
+use crate::run::{command, root, run, succeeds};
 
 /// A program that the tests need, and the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -26,6 +26,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("execlineb", "execline"),
     ("bindfs", "bindfs"),
 ];
+
+/// What drives the dashboard in a browser. Whoever has a Node.js already has its npm too.
+const BROWSER: &[(&str, &str)] = &[("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
+/// Where the browser's scenarios are, with the packages that they are written with.
+const SCENARIOS: &str = "tests/e2e/browser";
 
 /// How long a Docker engine may take to answer after its start; it only guards against a hang.
 const ENGINE_START_GUARD: Duration = Duration::from_secs(90);
@@ -50,6 +55,22 @@ pub(crate) fn install_programs(programs: &[(&str, &str)]) -> Result<()> {
         return Ok(());
     }
     fetch(&missing)
+}
+
+/// Installs a browser, and what drives it from npm: exactly what the lock file names.
+pub(crate) fn install_browser() -> Result<()> {
+    install_programs(BROWSER)?;
+    let scenarios = root().join(SCENARIOS);
+    let written = |path: &str| scenarios.join(path).metadata()?.modified();
+    let installed = written("node_modules/.package-lock.json");
+    if installed.is_ok_and(|at| written("package-lock.json").is_ok_and(|locked| locked <= at)) {
+        return Ok(());
+    }
+    let mut install = command(
+        "npm",
+        &["ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+    );
+    run(install.current_dir(scenarios)).context("could not install what drives the browser")
 }
 
 fn missing_of<'a>(programs: &[(&str, &'a str)]) -> Vec<&'a str> {

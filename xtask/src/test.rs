@@ -71,6 +71,11 @@ const STEPS: &[Step] = &[
         name: "images",
         action: |_| image::image(&image::Options::for_tests()),
     },
+    Step {
+        part: Part::E2e,
+        name: "browser",
+        action: |_| host::install_browser(),
+    },
     // Once more, now that there is a binary whose size and linking can be looked at.
     Step {
         part: Part::E2e,

@@ -4,6 +4,7 @@
 mod abuse;
 mod artifacts;
 mod boot;
+mod dashboard;
 mod dropin;
 mod ends;
 mod environments;
