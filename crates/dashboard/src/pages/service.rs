@@ -26,10 +26,8 @@ pub(crate) async fn page(
     headers: HeaderMap,
     Query(search): Query<Search>,
 ) -> Response {
-    match shown(&app, &name, &headers, &search).await {
-        Ok(response) => response,
-        Err(problem) => problem.answer(&headers, "/services"),
-    }
+    let answer = shown(&app, &name, &headers, &search).await;
+    answer.unwrap_or_else(|problem| problem.answer(&headers, "/services"))
 }
 
 async fn shown(

@@ -61,7 +61,7 @@ impl Waiting {
     pub fn look(&self, waited: Duration) -> Result<Standing, HomeError> {
         let left = match self.ticket.progress()? {
             Progress::Answered(answer) => return Ok(Standing::Answered(answer)),
-            Progress::Waiting if waited < TAKEN_WITHIN => TAKEN_WITHIN - waited,
+            Progress::Waiting if waited < TAKEN_WITHIN => TAKEN_WITHIN.saturating_sub(waited),
             Progress::Waiting if self.ticket.withdraw()? => {
                 return Ok(Standing::Silent(self.untaken()));
             }
