@@ -113,7 +113,7 @@ await scenario(async (desk) => {
   inContainer("herm", "-p", "reader", "gateway", "stop");
   await state(page, "reader", "down");
   inContainer("touch", "/opt/data/fail-writer");
-  await row(page, "writer").getByText("exit 1").waitFor();
+  await row(page, "writer").getByText("exit 1").first().waitFor();
   await page.waitForFunction(() => document.title.startsWith("("));
   await stayedStill(page, "the overview");
   assert.deepEqual(

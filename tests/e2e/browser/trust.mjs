@@ -82,12 +82,13 @@ await scenario(async (desk) => {
   desk.expect(/status of 4(01|29)/);
   const guesser = await desk.open();
   await guesser.goto("/login");
-  for (let guess = 0; guess < 11; guess++) {
-    await guesser.getByLabel("Name").fill("operator");
-    await guesser.getByLabel("Password").fill(`guess ${guess}`);
-    await guesser.getByRole("button", { name: "Sign in" }).click();
-    await guesser.getByRole("alert").waitFor();
-  }
+  await guesser.evaluate(async () => {
+    const csrf = document.querySelector("[name=csrf]").value;
+    const guess = (secret) => fetch("/login", {
+      method: "POST", body: new URLSearchParams({ csrf, username: "operator", secret, next: "/" }),
+    });
+    await Promise.all([..."0123456789"].map(guess));
+  });
   await guesser.getByLabel("Name").fill("operator");
   await guesser.getByLabel("Password").fill(process.env.HERM_PASSWORD);
   await guesser.getByRole("button", { name: "Sign in" }).click();

@@ -147,10 +147,11 @@ const RULES: &[Rule] = &[
 
 /// Who may wait for time to pass.
 const WAITING: &[&str] = &[
-    // The same as for herm's client; a watched log is looked at, because inotify instances are few;
-    // and the same as for the gateway's server.
+    // The same as for herm's client; a watched log and the answer of another machine's instance are
+    // looked at, because inotify instances are few; and the same as for the gateway's server.
     "crates/dashboard/src/live.rs",
     "crates/dashboard/src/logs/feed.rs",
+    "crates/dashboard/src/remote.rs",
     "crates/dashboard/src/server.rs",
     // One arm of a select: the limit on draining.
     "crates/gateway/src/lifecycle.rs",
