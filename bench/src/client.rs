@@ -57,14 +57,20 @@ impl Client {
 
     /// The next answer.
     pub(crate) fn answer(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
-            bail!("the supervisor closed the connection");
-        }
+        let line = self.line()?;
         let reply: Reply = serde_json::from_str(&line)?;
         match reply.err {
             None => Ok(line),
             Some(error) => bail!("the supervisor refused: {}", error.message),
         }
+    }
+
+    /// The next line, whatever it says.
+    pub(crate) fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            bail!("the supervisor closed the connection");
+        }
+        Ok(line)
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Each runs as PID 1 of a pid namespace of its own, so that ending it leaves nothing behind.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +10,7 @@ use anyhow::{Context, Result};
 use herm_wire::{Desired, Kind, LogSpec, Op, ReadinessSpec, RestartSpec, ServiceSpec, StopSpec};
 
 use crate::client::Client;
-use crate::host::{children, is_installed};
+use crate::host::children;
 use crate::scratch::{Reports, Scratch};
 
 /// Requests on their way at a time.
@@ -36,16 +35,6 @@ impl Contender {
             Self::Runit => "runsvdir + svlogd",
             Self::Supervisord => "supervisord",
             Self::BareLoop => "bare spawn loop",
-        }
-    }
-
-    /// Whether its programs are on this machine.
-    pub(crate) fn is_here(self) -> bool {
-        match self {
-            Self::Herm | Self::BareLoop => true,
-            Self::S6 => is_installed("s6-svscan"),
-            Self::Runit => is_installed("runsvdir"),
-            Self::Supervisord => is_installed("supervisord"),
         }
     }
 }
@@ -109,19 +98,17 @@ impl<'a> Prepared<'a> {
     fn configuration(&self) -> Result<()> {
         let logs = self.scratch.dir("logs")?;
         let dir = self.scratch.path().display();
-        let mut text = format!(
+        // One group: groups are stopped one after another, a tick of its loop each.
+        let text = format!(
             "[supervisord]\nnodaemon=true\nuser=root\nlogfile=/dev/null\nlogfile_maxbytes=0\n\
-             pidfile={dir}/supervisord.pid\nminfds=8192\nminprocs=4096\n"
+             pidfile={dir}/supervisord.pid\nminfds=8192\nminprocs=4096\n\
+             [program:svc]\nprocess_name=%(program_name)s-%(process_num)05d\nnumprocs={count}\n\
+             command={script}\nredirect_stderr=true\nautorestart=true\n\
+             stdout_logfile={logs}/svc-%(process_num)05d\nstdout_logfile_maxbytes=1000000\n",
+            count = self.count,
+            script = self.script.display(),
+            logs = logs.display()
         );
-        for name in self.names() {
-            write!(
-                text,
-                "[program:{name}]\ncommand={}\nredirect_stderr=true\nstdout_logfile={}/{name}\n\
-                 stdout_logfile_maxbytes=1000000\nautorestart=true\n",
-                self.script.display(),
-                logs.display()
-            )?;
-        }
         self.scratch.write("supervisord.conf", &text, 0o644)?;
         Ok(())
     }

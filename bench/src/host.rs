@@ -1,7 +1,6 @@
 //! The machine: what it is, what is installed, what its processes use.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -17,14 +16,19 @@ pub(crate) struct Machine {
     pub(crate) memory_kib: u64,
     /// Peers and their versions.
     pub(crate) peers: Vec<String>,
-    pub(crate) init_bytes: u64,
     pub(crate) date: String,
 }
 
-/// Debian's packages of the peers.
-const PEERS: &[&str] = &["s6", "execline", "runit", "supervisor", "tini", "dumb-init"];
+/// The peers' programs, and Debian's packages that have them.
+const PEERS: &[(&str, &str)] = &[
+    ("s6-svscan", "s6"),
+    ("runsvdir", "runit"),
+    ("supervisord", "supervisor"),
+    ("tini-static", "tini"),
+    ("dumb-init", "dumb-init"),
+];
 
-pub(crate) fn describe(init: &Path) -> Result<Machine> {
+pub(crate) fn describe() -> Result<Machine> {
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = information
         .lines()
@@ -37,8 +41,7 @@ pub(crate) fn describe(init: &Path) -> Result<Machine> {
         cores: std::thread::available_parallelism()?.get(),
         processor,
         memory_kib: field(&fs::read_to_string("/proc/meminfo")?, "MemTotal:").unwrap_or(0),
-        peers: PEERS.iter().filter_map(|name| version(name)).collect(),
-        init_bytes: fs::metadata(init)?.len(),
+        peers: PEERS.iter().filter_map(|peer| version(peer.1)).collect(),
         date: output("date", &["--utc", "+%F"])?.trim().to_owned(),
     })
 }
@@ -58,10 +61,17 @@ fn output(program: &str, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Whether a program is on `PATH`.
-pub(crate) fn is_installed(program: &str) -> bool {
+/// Fails where a peer is missing: a row without it would look like a whole one.
+pub(crate) fn require_peers() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    for (program, package) in PEERS {
+        let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+        anyhow::ensure!(
+            found,
+            "the peer {program} is not installed: `cargo xtask bench` does it, or `apt-get install {package}`"
+        );
+    }
+    Ok(())
 }
 
 /// The children of a process.
@@ -126,4 +136,10 @@ pub(crate) fn kill(pid: u32, signal: Signal) -> Result<()> {
         .and_then(Pid::from_raw)
         .context("not a pid")?;
     Ok(kill_process(pid, signal)?)
+}
+
+/// How many descriptors a process may have at most.
+pub(crate) fn descriptors() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.maximum.unwrap_or(u64::MAX)
 }

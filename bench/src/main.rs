@@ -8,20 +8,28 @@
 mod chart;
 mod client;
 mod contender;
+mod docker;
+mod guard;
 mod host;
+mod image_root;
+mod page;
 mod report;
 mod role;
 mod rows;
 mod sample;
 mod scratch;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
-use crate::report::Results;
+use crate::page::Places;
+use crate::report::{Results, Table};
+use crate::rows::Row;
 
 #[derive(Parser)]
 #[command(name = "herm-bench", about = "herm beside its peers, in one run")]
@@ -36,13 +44,13 @@ enum Command {
     Run(Options),
     /// The rows there are, and what each one asks
     List,
-    /// Draw the charts and the table of a result file again
+    /// Publish a result file again: page, charts and README
     Draw {
         /// A file that `run` wrote
         results: PathBuf,
-        /// Where the page and its charts go
+        /// The repository
         #[arg(long)]
-        page: PathBuf,
+        publish: PathBuf,
     },
     /// What a contender executes; not for people
     #[command(hide = true, subcommand)]
@@ -63,12 +71,15 @@ struct Options {
     /// The image to measure in rows that need the Docker engine
     #[arg(long, default_value = "herm:dev")]
     image: String,
+    /// The program of the row `ownership`
+    #[arg(long)]
+    ownership: Option<PathBuf>,
     /// Where to write the results
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Where the page of results goes, its charts beside it
+    /// The repository whose page, charts and README are to have the results
     #[arg(long)]
-    page: Option<PathBuf>,
+    publish: Option<PathBuf>,
 }
 
 /// What every row is given.
@@ -79,24 +90,13 @@ pub(crate) struct Bench {
     pub(crate) image: String,
     /// Samples of each contender.
     pub(crate) samples: usize,
+    /// What compares the repair of ownership.
+    pub(crate) ownership: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(options) => run(&options),
-        Command::List => {
-            for row in rows::ALL {
-                println!("{:<14} {}", row.name, row.question);
-            }
-            Ok(())
-        }
-        Command::Draw { results, page } => {
-            Results::read(&results).and_then(|results| report::write_page(&results, &page))
-        }
-        Command::Role(role) => role.play(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match obey(Cli::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
@@ -104,35 +104,83 @@ fn main() -> ExitCode {
     }
 }
 
+fn obey(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(_) if !guard::is_guarded() => return guard::guard(),
+        Command::Run(options) => run(&options)?,
+        Command::List => {
+            for row in rows::ALL {
+                println!("{:<14} {}", row.name, row.question);
+            }
+        }
+        Command::Draw { results, publish } => {
+            page::publish(&Results::read(&results)?, &places(&publish))?;
+        }
+        Command::Role(role) => role.play()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn places(repository: &Path) -> Places {
+    Places {
+        page: repository.join("docs/benchmarks.md"),
+        readme: repository.join("README.md"),
+    }
+}
+
 fn run(options: &Options) -> Result<()> {
+    let began = Instant::now();
+    host::require_peers()?;
     let context = Bench {
         init: std::fs::canonicalize(&options.init)
             .with_context(|| format!("no supervisor at {}", options.init.display()))?,
         image: options.image.clone(),
         samples: options.samples.max(1),
+        ownership: options.ownership.clone(),
     };
     let chosen = rows::named(&options.rows)?;
-    let mut results = Results::of(host::describe(&context.init)?);
+    let mut failed = Vec::new();
+    let mut results = Results::of(host::describe()?, context.samples);
     for (number, row) in chosen.iter().enumerate() {
         eprintln!(
-            "[{}/{}] {}: {}",
+            "[{}/{}, {} s] {}: {}",
             number + 1,
             chosen.len(),
+            began.elapsed().as_secs(),
             row.name,
             row.question
         );
-        let tables = (row.measure)(&context)
-            .with_context(|| format!("row {} could not be measured", row.name))?;
-        for table in &tables {
-            print!("{}", table.to_text());
+        match measure(row, &context) {
+            Ok(tables) => results.tables.extend(tables),
+            Err(error) => failed.push(format!("{}: {error:#}", row.name)),
         }
-        results.tables.extend(tables);
+        results.seconds = began.elapsed().as_secs();
     }
-    if let Some(path) = &options.json {
+    print!("{}", results.summary());
+    // Nobody shall take a part for the whole.
+    if let Some(path) = options.json.as_ref().filter(|_| failed.is_empty()) {
         results.write(path)?;
     }
-    if let Some(page) = &options.page {
-        report::write_page(&results, page)?;
+    ensure!(
+        failed.is_empty(),
+        "these rows could not be measured, so nothing is written:\n  {}",
+        failed.join("\n  ")
+    );
+    match &options.publish {
+        Some(repository) => page::publish(&results, &places(repository)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// A row's tables, shown. What fails is tried once more: one bad start in thousands must not cost the
+/// rows before it.
+fn measure(row: &Row, bench: &Bench) -> Result<Vec<Table>> {
+    let tables = (row.measure)(bench).or_else(|error| {
+        eprintln!("  failed, and is tried again: {error:#}");
+        (row.measure)(bench)
+    })?;
+    for table in &tables {
+        print!("{}", table.to_text());
+    }
+    Ok(tables)
 }

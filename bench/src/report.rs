@@ -1,4 +1,4 @@
-//! Tables of results: as text, as JSON, and as a page with charts.
+//! Tables of results: as text, as Markdown, as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::chart;
 use crate::host::Machine;
-use crate::sample::{Samples, Unit};
+use crate::sample::{Samples, Unit, number_text};
+use crate::verdict::Verdict;
 
 /// One contender's samples.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,13 @@ pub(crate) struct Line {
     pub(crate) greatest: f64,
 }
 
+impl Line {
+    /// Whether herm is measured here, in one way or another.
+    pub(crate) fn is_herms(&self) -> bool {
+        self.contender.starts_with("herm")
+    }
+}
+
 /// The answers to one question; the first line is herm's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Table {
@@ -28,6 +35,8 @@ pub(crate) struct Table {
     pub(crate) title: String,
     pub(crate) unit: Unit,
     pub(crate) lines: Vec<Line>,
+    /// What was asked of herm here.
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 impl Table {
@@ -53,7 +62,31 @@ impl Table {
             title: title.into(),
             unit,
             lines: lines.collect(),
+            verdicts: Vec::new(),
         }
+    }
+
+    /// The same, held against a target.
+    pub(crate) fn asked(mut self, verdict: Verdict) -> Self {
+        self.verdicts.push(verdict);
+        self
+    }
+
+    /// A contender's median; not a number if it was not measured.
+    pub(crate) fn median(&self, contender: &str) -> f64 {
+        let line = self.lines.iter().find(|line| line.contender == contender);
+        line.map_or(f64::NAN, |line| line.median)
+    }
+
+    /// How much better herm is than a contender: above 1 if it is.
+    pub(crate) fn ratio_to(&self, contender: &str) -> Option<f64> {
+        let line = self.lines.iter().find(|line| line.contender == contender)?;
+        self.ratio(line)
+    }
+
+    /// Whether there is something to draw.
+    pub(crate) fn has_chart(&self) -> bool {
+        self.lines.len() > 1 && self.lines.iter().any(|line| line.greatest > 0.0)
     }
 
     /// How much better the first line is than another: above 1 if it is.
@@ -67,9 +100,9 @@ impl Table {
     }
 
     fn rows(&self) -> impl Iterator<Item = [String; 4]> {
-        self.lines.iter().enumerate().map(|(number, line)| {
+        self.lines.iter().map(|line| {
             let ratio = match self.ratio(line) {
-                Some(ratio) if number > 0 && ratio.is_finite() => format!("{ratio:.2} ×"),
+                Some(ratio) if !line.is_herms() && ratio.is_finite() => format!("{ratio:.2} ×"),
                 _ => "–".to_owned(),
             };
             let value = format!("{} {}", number_text(line.median), self.unit.symbol());
@@ -92,15 +125,20 @@ impl Table {
         for [contender, ratio, value, spread] in self.rows() {
             let _ = writeln!(
                 text,
-                "  {contender:<28} {ratio:>9}  {value:>14}   ({spread})"
+                "  {contender:<40} {ratio:>9}  {value:>14}   ({spread})"
             );
+        }
+        for verdict in &self.verdicts {
+            let _ = writeln!(text, "  {}", verdict.text());
         }
         text
     }
 
-    fn to_markdown(&self) -> String {
+    pub(crate) fn to_markdown(&self) -> String {
         let mut text = format!("### {}\n\n", self.title);
-        let _ = writeln!(text, "![{}](benchmarks/{}.svg)\n", self.title, self.name);
+        if self.has_chart() {
+            let _ = writeln!(text, "![{}](benchmarks/{}.svg)\n", self.title, self.name);
+        }
         text.push_str(
             "| contender | herm is better by | median | spread |\n| --- | ---: | ---: | ---: |\n",
         );
@@ -111,27 +149,49 @@ impl Table {
     }
 }
 
-fn number_text(number: f64) -> String {
-    match number.abs() {
-        size if size >= 100.0 => format!("{number:.0}"),
-        size if size >= 1.0 => format!("{number:.2}"),
-        _ => format!("{number:.3}"),
-    }
-}
-
 /// Everything that one run measured, and on what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
+    /// Of each contender.
+    pub(crate) samples: usize,
+    /// How long all of it took.
+    pub(crate) seconds: u64,
     pub(crate) tables: Vec<Table>,
 }
 
 impl Results {
-    pub(crate) fn of(machine: Machine) -> Self {
+    pub(crate) fn of(machine: Machine, samples: usize) -> Self {
         Self {
             machine,
+            samples,
+            seconds: 0,
             tables: Vec::new(),
         }
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.tables.iter().flat_map(|table| &table.verdicts)
+    }
+
+    /// How many targets hold, and which don't.
+    pub(crate) fn summary(&self) -> String {
+        let all = self.verdicts().count();
+        let failing: Vec<String> = self
+            .verdicts()
+            .filter(|verdict| !verdict.holds())
+            .map(|verdict| format!("  {}\n", verdict.text()))
+            .collect();
+        let held = all - failing.len();
+        let head = format!("\n{held} of {all} targets hold");
+        if failing.is_empty() {
+            return head + "\n";
+        }
+        format!("{head}; these don't:\n{}", failing.concat())
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self> {
@@ -143,42 +203,11 @@ impl Results {
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
         fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
     }
-}
-
-/// Where a page's generated part begins; what stands above it is written by hand and kept.
-const MARK: &str = "<!-- measured: written by cargo xtask bench -->";
-
-/// Writes the measured part of a page, and its charts into `benchmarks/` beside it.
-pub(crate) fn write_page(results: &Results, page: &Path) -> Result<()> {
-    let before = fs::read_to_string(page).unwrap_or_else(|_| "# Benchmarks\n\n".to_owned());
-    let hand = before.split(MARK).next().unwrap_or_default().trim_end();
-    let machine = &results.machine;
-    let mut text = format!("{hand}\n\n{MARK}\n\n## Measured\n\n");
-    let _ = writeln!(
-        text,
-        "On {}: {} cores ({}), {} MiB of memory, kernel {}. Peers: {}. `herm-init` has {} bytes.\n",
-        machine.date,
-        machine.cores,
-        machine.processor,
-        machine.memory_kib / 1024,
-        machine.kernel,
-        machine.peers.join(", "),
-        machine.init_bytes
-    );
-    let charts = page.parent().unwrap_or(Path::new(".")).join("benchmarks");
-    fs::create_dir_all(&charts)?;
-    for table in &results.tables {
-        text.push_str(&table.to_markdown());
-        text.push('\n');
-        fs::write(
-            charts.join(format!("{}.svg", table.name)),
-            chart::draw(table),
-        )?;
-    }
-    fs::write(page, text.trim_end().to_owned() + "\n")
-        .with_context(|| format!("could not write {}", page.display()))
 }
 
 #[cfg(test)]
@@ -204,33 +233,5 @@ mod tests {
     #[test]
     fn who_was_not_measured_has_no_line() {
         assert_eq!(table(Unit::Count).lines.len(), 2);
-    }
-
-    #[test]
-    fn what_is_written_by_hand_above_the_results_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let page = dir.path().join("page.md");
-        fs::write(&page, format!("# Mine\n\n{MARK}\nold\n")).unwrap();
-        let machine = Machine {
-            kernel: "6".into(),
-            cores: 2,
-            processor: "p".into(),
-            memory_kib: 1024,
-            peers: vec![],
-            init_bytes: 1,
-            date: "d".into(),
-        };
-        let results = Results {
-            machine,
-            tables: vec![table(Unit::Milliseconds)],
-        };
-        write_page(&results, &page).unwrap();
-        let text = fs::read_to_string(&page).unwrap();
-        assert!(
-            text.starts_with("# Mine\n")
-                && !text.contains("old")
-                && text.contains("| peer | 4.00 × |")
-        );
-        assert!(dir.path().join("benchmarks/t.svg").exists());
     }
 }

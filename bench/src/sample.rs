@@ -9,6 +9,9 @@ pub(crate) enum Unit {
     Milliseconds,
     MegabytesPerSecond,
     Kibibytes,
+    Bytes,
+    PerSecond,
+    Ratio,
     Count,
 }
 
@@ -18,13 +21,16 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::MegabytesPerSecond => "MB/s",
             Self::Kibibytes => "KiB",
+            Self::Bytes => "bytes",
+            Self::PerSecond => "/s",
+            Self::Ratio => "×",
             Self::Count => "",
         }
     }
 
     /// Whether a larger number is the better one.
     pub(crate) fn more_is_better(self) -> bool {
-        self == Self::MegabytesPerSecond
+        matches!(self, Self::MegabytesPerSecond | Self::PerSecond)
     }
 }
 
@@ -70,6 +76,16 @@ impl Samples {
 impl FromIterator<f64> for Samples {
     fn from_iter<I: IntoIterator<Item = f64>>(samples: I) -> Self {
         Self(samples.into_iter().collect())
+    }
+}
+
+/// A number with as many digits as are of use.
+pub(crate) fn number_text(number: f64) -> String {
+    match number.abs() {
+        size if size >= 100.0 => format!("{number:.0}"),
+        size if size >= 1.0 => format!("{number:.2}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{number:.3}"),
     }
 }
 

@@ -10,27 +10,34 @@ use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::guard;
+
 /// Nothing that works takes this long.
-pub(crate) const HANG: Duration = Duration::from_secs(300);
+pub(crate) const HANG: Duration = Duration::from_secs(120);
 
 /// A directory on a tmpfs, where there is one, that goes with this value.
 pub(crate) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub(crate) fn new() -> Result<Self> {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() {
-            memory.to_path_buf()
-        } else {
-            std::env::temp_dir()
-        };
+        let parent = Self::parent();
         let dir = tempfile::Builder::new()
-            .prefix("herm-bench-")
+            .prefix(&format!("{}-", guard::name()))
             .tempdir_in(parent)
             .context("could not make a directory to work in")?;
         // Log daemons that drop root's privileges have to reach it.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
         Ok(Self(dir))
+    }
+
+    /// Where all of them are.
+    pub(crate) fn parent() -> PathBuf {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            memory.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -105,19 +112,28 @@ impl Reports {
                     "only {} of {count} services have reported after {HANG:?}",
                     lines.len()
                 );
-                self.read()?;
+                self.read(Timespec {
+                    tv_sec: 1,
+                    tv_nsec: 0,
+                })?;
             }
         }
         Ok(lines)
     }
 
-    fn read(&mut self) -> Result<()> {
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
+    /// How many lines have come, at most so many, within a few milliseconds.
+    pub(crate) fn lines_within(&mut self, most: usize) -> Result<usize> {
+        self.read(Timespec {
+            tv_sec: 0,
+            tv_nsec: 5_000_000,
+        })?;
+        let whole = self.text.matches('\n').count().min(most);
+        Ok(self.lines(whole)?.len())
+    }
+
+    fn read(&mut self, within: Timespec) -> Result<()> {
         let mut ready = [PollFd::new(&self.reader, PollFlags::IN)];
-        if poll(&mut ready, Some(&second))? == 0 {
+        if poll(&mut ready, Some(&within))? == 0 {
             return Ok(());
         }
         let mut buffer = [0; 4096];

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::dist::{Target, target_directory};
-use crate::run::{cargo, root, run};
+use crate::run::{cargo, executable, root, run};
 use crate::{host, image};
 
 /// What `cargo xtask bench` can be told.
@@ -20,10 +20,17 @@ pub(crate) struct Options {
     /// Samples of each contender; their median counts
     #[arg(long, default_value_t = 7)]
     samples: usize,
-    /// Write the results into docs/benchmarks.md, its charts and its JSON
-    #[arg(long)]
+    /// Write the results of all rows into docs/benchmarks.md, its charts and its JSON, and three
+    /// ratios into the README
+    #[arg(long, conflicts_with = "rows")]
     publish: bool,
+    /// Measure nothing: publish the published JSON again
+    #[arg(long, conflicts_with_all = ["rows", "publish"])]
+    redraw: bool,
 }
+
+/// The published results, from which page, charts and README are made.
+const PUBLISHED: &str = "docs/benchmarks/results.json";
 
 /// Programs of the peers, and the Debian packages that have them.
 const PEERS: &[(&str, &str)] = &[
@@ -38,13 +45,22 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     if options.list {
         return run(&mut program(&["list"]));
     }
+    if options.redraw {
+        let mut draw = program(&["draw"]);
+        return run(draw
+            .arg(root().join(PUBLISHED))
+            .arg("--publish")
+            .arg(root()));
+    }
     host::install_packages()?;
-    host::install_programs(PEERS)?;
+    host::install_programs(PEERS).context(
+        "the peers could not be installed, and without them there is nothing to compare with",
+    )?;
     host::start_engine()?;
     image::image(&image::Options::without_agent())?;
     let init = Target::host()?.init_binary();
     let results: PathBuf = if options.publish {
-        root().join("docs/benchmarks/results.json")
+        root().join(PUBLISHED)
     } else {
         target_directory().join("bench.json")
     };
@@ -53,12 +69,21 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         .arg(init)
         .arg("--image")
         .arg(image::tag("herm"))
+        .arg("--ownership")
+        .arg(ownership()?)
         .arg("--json")
         .arg(results);
     if options.publish {
-        measure.arg("--page").arg(root().join("docs/benchmarks.md"));
+        measure.arg("--publish").arg(root());
     }
     run(measure.args(&options.rows))
+}
+
+/// Builds the program of the row `ownership`, which is herm-init's own.
+fn ownership() -> Result<PathBuf> {
+    let mut build = cargo(&["bench", "--locked", "--no-run", "--message-format", "json"]);
+    build.args(["--package", "herm-init", "--bench", "ownership"]);
+    executable(&mut build)
 }
 
 fn program(args: &[&str]) -> std::process::Command {

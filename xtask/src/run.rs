@@ -54,6 +54,17 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
+/// Builds with a cargo command that speaks JSON, and says where the last program is that it made.
+pub(crate) fn executable(build: &mut Command) -> Result<PathBuf> {
+    let messages = capture(build)?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    };
+    let program = messages.lines().filter_map(executable).next_back();
+    program.with_context(|| format!("`{}` made no program", shown(build)))
+}
+
 /// True if the command can be started and succeeds; nothing is printed.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command

@@ -3,16 +3,16 @@
 //! In the image's own files, in namespaces made by unshare(1): a container's engine would add a
 //! hundred times what is measured.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::Bench;
-use crate::host::is_installed;
+use crate::image_root::ImageRoot;
 use crate::report::Table;
 use crate::sample::{Samples, Unit};
-use crate::scratch::{Scratch, now_ms};
+use crate::scratch::now_ms;
+use crate::verdict::Verdict;
 
 /// What is first in the container.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,156 +42,98 @@ impl First {
             Self::Nothing => "no init at all",
         }
     }
-
-    fn is_here(self) -> bool {
-        match self {
-            Self::Tini => is_installed("tini-static"),
-            Self::DumbInit => is_installed("dumb-init"),
-            _ => true,
-        }
-    }
 }
 
-/// An image's files in a directory, with the peers and this program beside them.
-struct Root {
-    scratch: Scratch,
-}
-
-impl Root {
-    fn new(bench: &Bench) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let root = scratch.dir("root")?;
-        let name = format!("herm-bench-{}", std::process::id());
-        docker(&["create", "--name", &name, &bench.image])?;
-        let exported = Command::new("sh")
-            .arg("-c")
-            .arg("docker export \"$1\" | tar --extract --directory \"$2\"")
-            .args(["sh", &name])
-            .arg(&root)
-            .status();
-        docker(&["rm", "--volumes", &name])?;
-        ensure!(
-            exported?.success(),
-            "could not export the image {}",
-            bench.image
-        );
-        std::fs::copy(&bench.init, root.join("init"))?;
-        std::fs::copy(std::env::current_exe()?, root.join("stamp"))?;
-        for peer in ["tini-static", "dumb-init"] {
-            let path = Path::new("/usr/bin").join(peer);
-            if path.exists() {
-                std::fs::copy(&path, root.join(peer))?;
-            }
+/// One container's life: the time to the main program's first instruction, and from it to the end.
+fn sample(root: &ImageRoot, first: First) -> Result<(f64, f64)> {
+    let stamp = root.path().join("shared/stamp");
+    let _ = std::fs::remove_file(&stamp);
+    let mut command = root.container();
+    match first {
+        First::HermWithSetup => {
+            command.arg("/init").env("HERMES_HOME", "/opt/data");
         }
-        Ok(Self { scratch })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.scratch.path().join("root")
-    }
-
-    /// One container's life: the time to the main program's first instruction, and from it to the end.
-    fn sample(&self, first: First) -> Result<(f64, f64)> {
-        let stamp = self.path().join("opt/data/workspace/stamp");
-        let _ = std::fs::remove_file(&stamp);
-        let mut command = Command::new("unshare");
-        command.args([
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount",
-            "--uts",
-            "--ipc",
-        ]);
-        command
-            .arg("--root")
-            .arg(self.path())
-            .arg("--mount-proc")
-            .env_clear();
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
-        match first {
-            First::HermWithSetup => {
-                command.arg("/init").env("HERMES_HOME", "/opt/data");
-            }
-            First::Herm => {
-                command.arg("/init").env("HERM_SETUP", "0");
-            }
-            First::Tini => {
-                command.args(["/tini-static", "--"]);
-            }
-            First::DumbInit => {
-                command.args(["/dumb-init", "--"]);
-            }
-            First::Nothing => {}
+        First::Herm => {
+            command.arg("/init").env("HERM_SETUP", "0");
         }
-        command.args(["/stamp", "role", "stamp", "/opt/data/workspace/stamp"]);
-        let began = now_ms();
-        let output = command.stdin(Stdio::null()).output()?;
-        let ended = now_ms();
-        let text = std::fs::read_to_string(&stamp).with_context(|| {
-            format!(
-                "{} did not run the main program: {}",
-                first.name(),
-                String::from_utf8_lossy(&output.stderr)
-            )
-        })?;
-        let stamped: f64 = text.trim().parse()?;
-        Ok((stamped - began, ended - stamped))
+        First::Tini => {
+            command.args(["/tini-static", "--"]);
+        }
+        First::DumbInit => {
+            command.args(["/dumb-init", "--"]);
+        }
+        First::Nothing => {}
     }
+    command.args(["/stamp", "role", "stamp", "/shared/stamp"]);
+    let began = now_ms();
+    let output = command.stdin(Stdio::null()).output()?;
+    let ended = now_ms();
+    let text = std::fs::read_to_string(&stamp).with_context(|| {
+        format!(
+            "{} did not run the main program: {}",
+            first.name(),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })?;
+    let stamped: f64 = text.trim().parse()?;
+    Ok((stamped - began, ended - stamped))
 }
 
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Table>> {
-    let root = Root::new(bench)?;
-    std::fs::create_dir_all(root.path().join("opt/data/workspace"))?;
-    // Whoever runs the main program can write its stamp.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-    std::fs::set_permissions(root.path().join("opt/data/workspace"), open)?;
-    let here: Vec<First> = First::ALL
-        .into_iter()
-        .filter(|first| first.is_here())
-        .collect();
+    let root = ImageRoot::new(bench)?;
     // Once each for a warm home and warm files.
-    for first in &here {
-        root.sample(*first)?;
+    for first in First::ALL {
+        sample(&root, first)?;
     }
-    let (mut starts, mut ends) = (
-        vec![Samples::default(); here.len()],
-        vec![Samples::default(); here.len()],
-    );
+    let mut starts = vec![Samples::default(); First::ALL.len()];
+    let mut ends = starts.clone();
     for _ in 0..bench.samples * 3 {
-        for ((first, start), end) in here.iter().zip(&mut starts).zip(&mut ends) {
-            let (to_main, to_end) = root.sample(*first)?;
+        for ((first, start), end) in First::ALL.iter().zip(&mut starts).zip(&mut ends) {
+            let (to_main, to_end) = sample(&root, *first)?;
             start.push(to_main);
             end.push(to_end);
         }
     }
-    let lines = |all: Vec<Samples>| here.iter().map(|first| first.name().to_owned()).zip(all);
-    Ok(vec![
-        Table::new(
-            "boot",
-            "from the start of PID 1 to the main program's first instruction",
-            Unit::Milliseconds,
-            lines(starts),
-        ),
-        Table::new(
-            "exit",
-            "from the main program's last instruction to the end of PID 1",
-            Unit::Milliseconds,
-            lines(ends),
-        ),
-    ])
+    let names = || First::ALL.iter().map(|first| first.name().to_owned());
+    let boot = Table::new(
+        "boot",
+        "from the start of PID 1 to the main program's first instruction",
+        Unit::Milliseconds,
+        names().zip(starts),
+    );
+    let exit = Table::new(
+        "exit",
+        "from the main program's last instruction to the end of PID 1",
+        Unit::Milliseconds,
+        names().zip(ends),
+    );
+    Ok(with_verdicts(boot, exit))
 }
 
-fn docker(args: &[&str]) -> Result<()> {
-    let output = Command::new("docker").args(args).output()?;
-    ensure!(
-        output.status.success(),
-        "docker {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+fn with_verdicts(boot: Table, exit: Table) -> Vec<Table> {
+    let floor = boot.median(First::Nothing.name());
+    let beyond = |first: First| boot.median(first.name()) - floor;
+    let (bare, warm) = (beyond(First::Herm), beyond(First::HermWithSetup));
+    let ended = exit.median(First::Herm.name());
+    let ms = Unit::Milliseconds;
+    vec![
+        boot.asked(Verdict::at_most(
+            "boot without setup, beyond no init",
+            2.0,
+            bare,
+            ms,
+        ))
+        .asked(Verdict::at_most(
+            "boot with setup on a warm home, beyond no init",
+            10.0,
+            warm,
+            ms,
+        )),
+        exit.asked(Verdict::at_most(
+            "from the main program's end to the container's",
+            2.0,
+            ended,
+            ms,
+        )),
+    ]
 }

@@ -10,18 +10,35 @@ use anyhow::{Context, Result};
 
 use crate::Bench;
 use crate::contender::{Contender, Prepared};
-use crate::host::is_installed;
 use crate::report::Table;
 use crate::sample::{Samples, Unit};
 use crate::scratch::{HANG, Reports, Scratch, now_ms};
+use crate::verdict::Verdict;
 
-/// Written in each sample.
-const BYTES: usize = 512 * 1024 * 1024;
+/// A size of the pipe between writer and logger, and what is written through it in each sample.
+#[derive(Clone, Copy)]
+struct Stream {
+    pipe: usize,
+    bytes: usize,
+}
+
+/// A pipe's usual size, and what the kernel gives a user who has many.
+const STREAMS: [Stream; 2] = [
+    Stream {
+        pipe: 64 * 1024,
+        bytes: 256 * 1024 * 1024,
+    },
+    Stream {
+        pipe: 8 * 1024,
+        bytes: 64 * 1024 * 1024,
+    },
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Logger {
     Herm,
     HermForwarding,
+    HermS6,
     S6,
     S6Bare,
     Runit,
@@ -29,9 +46,10 @@ enum Logger {
 }
 
 impl Logger {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Herm,
         Self::HermForwarding,
+        Self::HermS6,
         Self::S6,
         Self::S6Bare,
         Self::Runit,
@@ -40,79 +58,95 @@ impl Logger {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Herm => "herm (timestamps)",
+            Self::Herm => HERM,
             Self::HermForwarding => "herm (timestamps, and forwarded to a file)",
-            Self::S6 => "s6-log t (timestamps)",
+            Self::HermS6 => "herm as s6-log t (timestamps)",
+            Self::S6 => S6,
             Self::S6Bare => "s6-log (no timestamps)",
             Self::Runit => "svlogd -tt (timestamps)",
             Self::Cat => "cat > file",
         }
     }
-
-    fn is_here(self) -> bool {
-        match self {
-            Self::Herm | Self::HermForwarding | Self::Cat => true,
-            Self::S6 | Self::S6Bare => is_installed("s6-log"),
-            Self::Runit => is_installed("svlogd"),
-        }
-    }
 }
 
+const HERM: &str = "herm (timestamps)";
+const S6: &str = "s6-log t (timestamps)";
+
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Table>> {
-    let here: Vec<Logger> = Logger::ALL
-        .into_iter()
-        .filter(|logger| logger.is_here())
-        .collect();
-    let mut all = vec![Samples::default(); here.len()];
+    STREAMS.iter().map(|stream| table(bench, *stream)).collect()
+}
+
+fn table(bench: &Bench, stream: Stream) -> Result<Table> {
+    let mut all = vec![Samples::default(); Logger::ALL.len()];
     for _ in 0..bench.samples {
-        for (logger, samples) in here.iter().zip(&mut all) {
-            let ms = sample(bench, *logger)?;
+        for (logger, samples) in Logger::ALL.iter().zip(&mut all) {
+            let ms = sample(bench, *logger, stream)?;
             #[expect(clippy::cast_precision_loss, reason = "bytes of one sample")]
-            samples.push(BYTES as f64 / 1e3 / ms);
+            samples.push(stream.bytes as f64 / 1e3 / ms);
         }
     }
-    let lines = here.iter().map(|logger| logger.name().to_owned()).zip(all);
-    let title = "log throughput, one stream of 120-byte lines in writes of 64 KiB";
-    Ok(vec![Table::new(
-        "logs",
-        title,
-        Unit::MegabytesPerSecond,
-        lines,
-    )])
+    let names = Logger::ALL.iter().map(|logger| logger.name().to_owned());
+    let kib = stream.pipe / 1024;
+    let title =
+        format!("log throughput, one stream of 120-byte lines in writes of 64 KiB, {kib} KiB pipe");
+    let name = format!("logs-{kib}k");
+    let table = Table::new(name, title, Unit::MegabytesPerSecond, names.zip(all));
+    let herm = table.median(HERM);
+    let verdict = if kib == 64 {
+        let what = "log throughput, 64 KiB pipe";
+        Verdict::at_least(what, 500.0, herm, Unit::MegabytesPerSecond)
+    } else {
+        let what = format!("log throughput beside s6-log, {kib} KiB pipe");
+        let ratio = herm / table.median(S6);
+        Verdict::at_least(what, 1.5, ratio, Unit::Ratio)
+    };
+    Ok(table.asked(verdict))
 }
 
 /// From the writer's start to the logger's end, so that everything written has been taken.
-fn sample(bench: &Bench, logger: Logger) -> Result<f64> {
+fn sample(bench: &Bench, logger: Logger, stream: Stream) -> Result<f64> {
     let scratch = Scratch::new()?;
     let logs = scratch.dir("logs")?;
     if matches!(logger, Logger::Herm | Logger::HermForwarding) {
-        return herm(bench, &scratch, logger == Logger::HermForwarding);
+        return herm(bench, &scratch, stream, logger == Logger::HermForwarding);
     }
+    let s6 = ["t", "s1000000", "n10"];
     let mut command = match logger {
-        Logger::S6 => words(&["s6-log", "t", "s1000000", "n10"], &logs),
-        Logger::S6Bare => words(&["s6-log", "s1000000", "n10"], &logs),
+        Logger::HermS6 => {
+            let own = scratch.path().join("s6-log");
+            std::os::unix::fs::symlink(&bench.init, &own)?;
+            words(&own, &s6, &logs)
+        }
+        Logger::S6 => words(Path::new("s6-log"), &s6, &logs),
+        Logger::S6Bare => words(Path::new("s6-log"), &s6[1..], &logs),
         Logger::Runit => {
             scratch.write("logs/config", "s1000000\nn10\n", 0o644)?;
-            words(&["svlogd", "-tt"], &logs)
+            words(Path::new("svlogd"), &["-tt"], &logs)
         }
         _ => Command::new("cat"),
     };
     let began = now_ms();
     let mut writer = Command::new(std::env::current_exe()?)
-        .args(["role", "lines", &BYTES.to_string()])
+        .args(writing(stream))
         .stdout(Stdio::piped())
         .spawn()?;
-    let stream = writer.stdout.take().context("the writer has no output")?;
+    let input = writer.stdout.take().context("the writer has no output")?;
     let output = File::create(scratch.path().join("copy"))?;
-    let status = command.stdin(stream).stdout(output).status()?;
+    let status = command.stdin(input).stdout(output).status()?;
     anyhow::ensure!(status.success(), "{} failed: {status}", logger.name());
     writer.wait()?;
     Ok(now_ms() - began)
 }
 
-fn words(words: &[&str], last: &Path) -> Command {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).arg(last);
+/// The writer's arguments: it gives the pipe its size itself, whoever made it.
+fn writing(stream: Stream) -> [String; 4] {
+    let [bytes, pipe] = [stream.bytes, stream.pipe].map(|number| number.to_string());
+    ["role".into(), "lines".into(), bytes, pipe]
+}
+
+fn words(program: &Path, words: &[&str], last: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).arg(last);
     command
 }
 
@@ -120,12 +154,13 @@ fn words(words: &[&str], last: &Path) -> Command {
 const END: &str = "this was all";
 
 /// herm's log daemon works for a supervisor only, so the time of registering and starting the service is in this number too.
-fn herm(bench: &Bench, scratch: &Scratch, forwards: bool) -> Result<f64> {
+fn herm(bench: &Bench, scratch: &Scratch, stream: Stream, forwards: bool) -> Result<f64> {
     let reports = Reports::new(scratch)?;
     let program = std::env::current_exe()?;
     let body = format!(
-        "{} role lines {BYTES}\necho {END}\nexec sleep 2147483647\n",
-        program.display()
+        "{} {}\necho {END}\nexec sleep 2147483647\n",
+        program.display(),
+        writing(stream).join(" ")
     );
     let mut prepared = Prepared::new(Contender::Herm, &bench.init, scratch, &reports, 0, &body)?;
     prepared.forwards = forwards;
@@ -136,16 +171,19 @@ fn herm(bench: &Bench, scratch: &Scratch, forwards: bool) -> Result<f64> {
     client.ask(herm_wire::Op::Register {
         spec: Box::new(spec),
     })?;
-    let current = scratch.path().join("logs/svc/current");
+    await_end(&scratch.path().join("logs/svc/current"), END)?;
+    Ok(now_ms() - began)
+}
+
+/// Until a log ends with this line.
+pub(super) fn await_end(current: &Path, line: &str) -> Result<()> {
     let guard = std::time::Instant::now();
-    loop {
-        if tail(&current).trim_ascii_end().ends_with(END.as_bytes()) {
-            return Ok(now_ms() - began);
-        }
-        anyhow::ensure!(guard.elapsed() < HANG, "the log never ended");
-        // A file's growth has no event that costs the writer nothing; 5 ms is below one percent of a sample.
+    while !tail(current).trim_ascii_end().ends_with(line.as_bytes()) {
+        anyhow::ensure!(guard.elapsed() < HANG, "{} never ended", current.display());
+        // A file's growth has no event that costs the writer nothing; 5 ms is below two percent of a sample.
         std::thread::sleep(Duration::from_millis(5));
     }
+    Ok(())
 }
 
 /// A file's last bytes: to read all of it again and again would take the processor from whoever is measured.

@@ -7,13 +7,16 @@ use rustix::process::Signal;
 
 use crate::Bench;
 use crate::contender::{Contender, OBEDIENT, Prepared, Running};
-use crate::host::{pss_kib, supervisors, switches};
+use crate::host::{descriptors, pss_kib, supervisors, switches};
 use crate::report::Table;
 use crate::sample::{Samples, Unit};
 use crate::scratch::{Reports, Scratch, now_ms};
+use crate::verdict::Verdict;
 
 /// How long idling is watched. Nothing is waited for: it is the thing measured.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(2);
+/// Descriptors of herm's that no service has: for clients, helpers and itself.
+const RESERVED: u64 = 1200;
 /// Requests for the status of everything, in each run.
 const STATUS_REQUESTS: usize = 50;
 
@@ -35,81 +38,108 @@ pub(crate) fn measure(bench: &Bench, count: usize) -> Result<Vec<Table>> {
         Contender::Supervisord,
         Contender::BareLoop,
     ];
-    measure_of(bench, count, &contenders)
+    measure_of(bench, count, &count.to_string(), &contenders)
 }
 
-/// herm and the bare loop only: the peers need three processes for each service.
-pub(crate) fn measure_alone(bench: &Bench, count: usize) -> Result<Vec<Table>> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    let needed = u64::try_from(count)? * 2 + 1000;
-    if limit.is_some_and(|limit| limit < needed) {
-        eprintln!(
-            "  left out: {count} services need {needed} descriptors, and the hard limit is {limit:?}"
-        );
-        return Ok(Vec::new());
+/// herm and the bare loop only (the peers need three processes for each service), and as many as the
+/// limit on descriptors leaves room for.
+pub(crate) fn measure_most(bench: &Bench, count: usize) -> Result<Vec<Table>> {
+    let room = usize::try_from(descriptors().saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX);
+    let possible = count.min(room);
+    if possible < count {
+        eprintln!("  the hard limit on descriptors leaves room for {possible} of {count} services");
     }
-    measure_of(bench, count, &[Contender::Herm, Contender::BareLoop])
+    let contenders = [Contender::Herm, Contender::BareLoop];
+    measure_of(bench, possible, &count.to_string(), &contenders)
 }
 
-fn measure_of(bench: &Bench, count: usize, contenders: &[Contender]) -> Result<Vec<Table>> {
-    let here: Vec<Contender> = contenders
-        .iter()
-        .copied()
-        .filter(|contender| contender.is_here())
-        .collect();
-    let mut all: Vec<Measured> = here.iter().map(|_| Measured::default()).collect();
+/// Memory of PID 1 and the log daemon that was asked for: for so many services, so many KiB.
+const MEMORY: [(usize, f64); 3] = [(100, 2.5), (1000, 6.0), (10_000, 40.0)];
+
+fn measure_of(
+    bench: &Bench,
+    count: usize,
+    suffix: &str,
+    contenders: &[Contender],
+) -> Result<Vec<Table>> {
+    let mut all: Vec<Measured> = contenders.iter().map(|_| Measured::default()).collect();
     for _ in 0..bench.samples {
-        for (contender, measured) in here.iter().zip(&mut all) {
+        for (contender, measured) in contenders.iter().zip(&mut all) {
             sample(bench, *contender, count, measured)?;
         }
     }
-    let table = |name: &str, title: String, unit, of: fn(&Measured) -> &Samples| {
-        let lines = here.iter().zip(&all);
+    let table = |(name, title, unit, of): &(&str, &str, Unit, Of)| {
+        let lines = contenders.iter().zip(&all);
         let lines =
             lines.map(|(contender, measured)| (contender.name().to_owned(), of(measured).clone()));
-        Table::new(format!("{name}-{count}"), title, unit, lines)
+        let title = format!("{count} logged services: {title}");
+        judged(
+            name,
+            count,
+            Table::new(format!("{name}-{suffix}"), title, *unit, lines),
+        )
     };
-    Ok(vec![
-        table(
-            "start",
-            format!("{count} logged services: until all run"),
-            Unit::Milliseconds,
-            |m| &m.start,
-        ),
-        table(
-            "memory",
-            format!("{count} logged services: memory of the supervision (PSS)"),
-            Unit::Kibibytes,
-            |m| &m.pss,
-        ),
-        table(
-            "processes",
-            format!("{count} logged services: processes of the supervision"),
-            Unit::Count,
-            |m| &m.processes,
-        ),
-        table(
-            "idle",
-            format!(
-                "{count} logged services: wake-ups in {} s of idling",
-                IDLE.as_secs()
-            ),
-            Unit::Count,
-            |m| &m.idle,
-        ),
-        table(
-            "status",
-            format!("{count} logged services: one look at the status of all"),
-            Unit::Milliseconds,
-            |m| &m.status,
-        ),
-        table(
-            "stop",
-            format!("{count} obedient services: until everything has stopped"),
-            Unit::Milliseconds,
-            |m| &m.stop,
-        ),
-    ])
+    Ok(TABLES.iter().map(table).collect())
+}
+
+type Of = fn(&Measured) -> &Samples;
+
+const TABLES: [(&str, &str, Unit, Of); 6] = [
+    ("start", "until all run", Unit::Milliseconds, |m| &m.start),
+    (
+        "memory",
+        "memory of the supervision (PSS)",
+        Unit::Kibibytes,
+        |m| &m.pss,
+    ),
+    (
+        "processes",
+        "processes of the supervision",
+        Unit::Count,
+        |m| &m.processes,
+    ),
+    ("idle", "wake-ups in 2 s of idling", Unit::Count, |m| {
+        &m.idle
+    }),
+    (
+        "status",
+        "one look at the status of all",
+        Unit::Milliseconds,
+        |m| &m.status,
+    ),
+    ("stop", "until all have stopped", Unit::Milliseconds, |m| {
+        &m.stop
+    }),
+];
+
+/// The table, held against what was asked of it.
+fn judged(name: &str, count: usize, table: Table) -> Table {
+    let herm = table.median(Contender::Herm.name());
+    let (what, limit, got, unit) = match name {
+        "start" => {
+            let ratio = herm / table.median(Contender::BareLoop.name());
+            ("start, beside a bare spawn loop", 1.5, ratio, Unit::Ratio)
+        }
+        "memory" => {
+            let asked = MEMORY.into_iter().find(|(services, _)| *services >= count);
+            let limit = asked.map_or(f64::NAN, |(_, mib)| mib * 1024.0);
+            (
+                "memory of PID 1 and log daemon",
+                limit,
+                herm,
+                Unit::Kibibytes,
+            )
+        }
+        "processes" => ("processes", 2.0, herm, Unit::Count),
+        "idle" => ("wake-ups when idle", 0.0, herm, Unit::Count),
+        _ => return table,
+    };
+    table.asked(Verdict::at_most(
+        format!("{what}, {count} services"),
+        limit,
+        got,
+        unit,
+    ))
 }
 
 fn sample(

@@ -2,10 +2,15 @@
 
 mod boot;
 mod containers;
+mod control;
 mod crash;
 mod logs;
 mod many;
+mod ownership;
+mod reconcile;
 mod restarts;
+mod size;
+mod together;
 
 use anyhow::{Result, bail};
 
@@ -48,21 +53,46 @@ pub(crate) const ALL: &[Row] = &[
     Row {
         name: "services-10000",
         question: "10,000 logged services, where there are descriptors for so many",
-        measure: |bench| many::measure_alone(bench, 10_000),
+        measure: |bench| many::measure_most(bench, 10_000),
+    },
+    Row {
+        name: "control",
+        question: "50 clients ask about one of 1,000 services, as fast as they can",
+        measure: control::measure,
     },
     Row {
         name: "logs",
-        question: "log throughput: 120-byte lines, timestamps, rotation",
+        question: "log throughput: 120-byte lines, timestamps, rotation; 64 KiB and 8 KiB pipes",
         measure: logs::measure,
     },
     Row {
+        name: "together",
+        question: "1,000 services write their logs at the same time",
+        measure: together::measure,
+    },
+    Row {
         name: "restarts",
-        question: "memory after many restarts",
+        question: "memory after 100,000 restarts",
         measure: restarts::measure,
     },
     Row {
+        name: "reconcile",
+        question: "boot of a home with 100, 1,000 and 10,000 profiles, and the keeper's memory",
+        measure: reconcile::measure,
+    },
+    Row {
+        name: "ownership",
+        question: "repair of ownership beside find and chown -R",
+        measure: ownership::measure,
+    },
+    Row {
+        name: "size",
+        question: "what has to be in an image",
+        measure: size::measure,
+    },
+    Row {
         name: "containers",
-        question: "docker run and docker stop of a whole container",
+        question: "docker run, and docker stop with 1, 10 and 100 services, of a whole container",
         measure: containers::measure,
     },
 ];
