@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask bench | dist | fuzz | image | gen | tidy | test`.
+//! The project's tasks: `cargo xtask bench | counts | dist | fuzz | image | gen | tidy | test`.
 //!
 //! One file per task. A task prints what it runs, stops at the first failure, and leaves
 //! everything it builds under `target/` or `dist/`.
@@ -7,6 +7,7 @@
 mod archive;
 mod base;
 mod bench;
+mod counts;
 mod dist;
 mod docker;
 mod fuzz;
@@ -32,6 +33,8 @@ struct Cli {
 enum Task {
     /// Measure herm beside its peers, in one run
     Bench(bench::Options),
+    /// Count the instructions of the hot paths; fail if one takes more than it did
+    Counts(counts::Options),
     /// Build the static binaries and pack them as dist/herm-<version>-<arch>.tar.gz
     Dist,
     /// Run libFuzzer on the parsers of foreign bytes
@@ -53,6 +56,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench(options) => bench::bench(&options),
+        Task::Counts(options) => counts::counts(&options),
         Task::Dist => dist::dist(&dist::RELEASE),
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Image(options) => image::image(&options),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::run::{cargo, run};
-use crate::{generate, host, image, tidy};
+use crate::{counts, generate, host, image, tidy};
 
 /// What `cargo xtask test` can be told.
 #[derive(Args)]
@@ -24,6 +24,8 @@ enum Part {
     Lint,
     /// Tests of the crates
     Unit,
+    /// The instructions that the hot paths take
+    Counts,
     /// The images, and the tests that run them
     E2e,
 }
@@ -65,6 +67,11 @@ const STEPS: &[Step] = &[
         part: Part::Unit,
         name: "parsers under mutated input",
         action: mutations,
+    },
+    Step {
+        part: Part::Counts,
+        name: "instruction counts",
+        action: |_| counts::counts(&counts::Options::default()),
     },
     Step {
         part: Part::E2e,

@@ -3,6 +3,7 @@
 mod bench;
 mod depend;
 mod exhaustive;
+mod hot_paths;
 mod interface;
 mod lessons;
 mod properties;

@@ -296,3 +296,6 @@ fn discard(pipe: &OwnedFd, length: usize) -> Result<usize, Errno> {
     let length = length.min(block.len());
     read(pipe, block.get_mut(..length).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod hot_paths;

@@ -153,3 +153,6 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod hot_paths;

@@ -3,6 +3,8 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
 
+use herm_testkit::counted::counted;
+
 fn logger(script: &str) -> Logger {
     let words: Vec<&str> = script.split(' ').collect();
     let steps = parse(&words).unwrap();
@@ -118,4 +120,25 @@ fn what_an_interrupted_writer_left_is_kept_apart() {
         "{names:?}"
     );
     assert_eq!(std::fs::read_to_string(dir.join("current")).unwrap(), "");
+}
+
+/// Its instructions are counted (`cargo xtask counts`).
+#[test]
+fn a_megabyte_of_lines_is_stamped_and_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("a");
+    let mut logger = logger(&format!("t s16777215 {}", dir.display()));
+    logger.line_max = LINE_MAX;
+    let line = format!("{:a<119}\n", "");
+    let chunk = line.repeat(CHUNK / line.len());
+    let chunks = 1_000_000 / chunk.len();
+    let mut buffer = Vec::with_capacity(CHUNK);
+    for _ in 0..chunks {
+        buffer.extend_from_slice(chunk.as_bytes());
+        counted(|| logger.take_lines(&mut buffer));
+    }
+    counted(|| logger.flush());
+    let kept = std::fs::metadata(dir.join("current")).unwrap().len();
+    let stamped = chunk.len() + CHUNK / line.len() * (Tain::LABEL + 1);
+    assert_eq!(kept, (chunks * stamped) as u64);
 }
