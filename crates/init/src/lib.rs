@@ -11,6 +11,7 @@ pub mod logproto;
 pub mod main_program;
 mod multicall;
 pub mod pid1;
+mod s6_variables;
 mod search_path;
 pub mod setup;
 

@@ -11,6 +11,11 @@ pub fn matches(pattern: &[u8], name: &[u8], backslash_is_plain: bool) -> bool {
     matches_rest(pattern, name, backslash_is_plain)
 }
 
+/// Whether a text matches a pattern, where neither dots nor slashes are special.
+pub fn matches_text(pattern: &[u8], text: &[u8], backslash_is_plain: bool) -> bool {
+    matches_rest(pattern, text, backslash_is_plain)
+}
+
 /// Greedy with one place to go back to, so that no pattern takes more than the product of both
 /// lengths.
 fn matches_rest(pattern: &[u8], name: &[u8], backslash_is_plain: bool) -> bool {

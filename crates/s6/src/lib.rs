@@ -13,6 +13,7 @@ pub mod control;
 pub mod death_tally;
 pub mod event;
 pub mod execline;
+pub mod fix_attrs;
 pub mod glob;
 pub mod log;
 pub mod number;

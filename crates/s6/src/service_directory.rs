@@ -25,6 +25,10 @@ pub struct Definition {
     pub kill_group: bool,
     /// How long `finish` may run (`timeout-finish`); without end where the file says 0.
     pub timeout_finish: Option<Duration>,
+    /// How long it may take to be ready (`timeout-up`, which s6-rc has); without end if it says 0.
+    pub start_within: Option<Duration>,
+    /// How long its end may take where everything is stopped (`timeout-shutdown`, herm's own).
+    pub shutdown_grace: Option<Duration>,
     /// How many deaths are recorded (`max-death-tally`).
     pub deaths: u32,
     /// The signal that brings it down (`down-signal`).
@@ -49,6 +53,8 @@ impl Default for Definition {
             timeout_kill: None,
             kill_group: false,
             timeout_finish: Some(TIMEOUT_FINISH),
+            start_within: None,
+            shutdown_grace: None,
             deaths: DEATHS,
             down_signal: TERM,
             reload_signal: HUP,
@@ -85,6 +91,9 @@ impl Definition {
         if let Some(timeout) = number(source, "timeout-finish") {
             definition.timeout_finish = span(timeout);
         }
+        definition.start_within = number(source, "timeout-up").and_then(span);
+        definition.shutdown_grace =
+            number(source, "timeout-shutdown").map(|number| Duration::from_millis(number.into()));
         if let Some(deaths) = number(source, "max-death-tally") {
             definition.deaths = deaths.min(DEATHS_MAX);
         }
@@ -165,6 +174,8 @@ mod tests {
                 timeout_kill: Some(Duration::from_millis(2500)),
                 kill_group: true,
                 timeout_finish: None,
+                start_within: None,
+                shutdown_grace: None,
                 deaths: DEATHS_MAX,
                 down_signal: 2,
                 reload_signal: 2,

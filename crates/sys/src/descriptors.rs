@@ -55,6 +55,12 @@ pub fn copy_from(from: i32, least: i32) -> Result<i32, Errno> {
     checked(unsafe { libc::fcntl(from, libc::F_DUPFD, least) })
 }
 
+/// Whether a number is a terminal; one that isn't open is none.
+pub fn is_terminal(number: i32) -> bool {
+    // SAFETY: a number.
+    unsafe { libc::isatty(number) == 1 }
+}
+
 /// Sets or clears whether operations on a number may block.
 pub fn set_blocking(number: i32, blocking: bool) -> Result<(), Errno> {
     // SAFETY: numbers only.

@@ -96,6 +96,20 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .collect()
 }
 
+/// Lets nothing but the standard descriptors through the next exec, whatever was kept for another one of ours.
+pub fn keep_only_standard() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers: Vec<i32> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers.into_iter().filter(|fd| *fd > libc::STDERR_FILENO) {
+        // SAFETY: only its flag is set; a number that isn't open any more is answered with `EBADF`.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
+}
+
 /// Takes over a descriptor we were started with, by its agreed number; `None` if there is none. To be called before
 /// threads are made.
 ///

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use herm_e2e::{Container, Image, docker, repository, run, wait_until};
 
 /// Builds the sample as its user would: from a base image, with one line for the archive.
-fn image() -> &'static Image {
+pub(crate) fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let context = tempfile::tempdir().unwrap();
@@ -58,7 +58,7 @@ fn started() -> Container {
     container
 }
 
-fn root(container: &Container, script: &str) -> String {
+pub(crate) fn root(container: &Container, script: &str) -> String {
     let script = format!("PATH=/command:$PATH; {script}");
     let done = container.exec_root("the image has no other user", &["sh", "-c", &script]);
     done.stdout.trim_end().to_owned()

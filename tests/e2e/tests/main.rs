@@ -13,6 +13,7 @@ mod hermes;
 mod leases;
 mod logs;
 mod main_program;
+mod overlay;
 mod privilege;
 mod restarts;
 mod setup;

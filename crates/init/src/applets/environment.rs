@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use herm_s6::execline::envfile;
 use herm_sys::Errno;
 
 use super::call::{Call, Environment, Outcome, Row, describe};
@@ -16,6 +17,7 @@ pub(super) const ROWS: &[Row] = &[
         "s6-envdir [ -I | -i ] [ -n ] [ -f ] [ -L ] [ -c nullchar ] dir prog...",
         envdir,
     ),
+    ("envfile [ -I | -i ] file prog...", env_file),
     ("with-contenv prog...", with_contenv),
     ("printcontenv variable", printcontenv),
 ];
@@ -125,6 +127,43 @@ fn not_loaded(call: &Call<'_>, dir: &OsStr, error: &io::Error) -> u8 {
     call.refused(&what, &describe(errno))
 }
 
+fn env_file(call: &mut Call<'_>) -> Outcome {
+    let mut may_be_missing = false;
+    while let Some(letter) = call.option(b"Ii")? {
+        may_be_missing = letter == b'I';
+    }
+    let path = call.word()?;
+    if call.rest().is_empty() {
+        return Err(call.usage());
+    }
+    let mut text = Vec::new();
+    let read = if path == "-" {
+        io::stdin().lock().read_to_end(&mut text)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LONG_VALUE_BYTES).read_to_end(&mut text))
+    };
+    match read {
+        Err(error) if may_be_missing && error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            let what = format_args!("read {}", path.display());
+            return Err(call.refused(&what, &describe(errno)));
+        }
+        Ok(_) => {
+            let found = envfile::parse(&text).map_err(|bad| {
+                let text = format_args!("in {}: syntax error line {}", path.display(), bad.line);
+                call.fatal(&text, 1)
+            })?;
+            for (name, value) in found {
+                call.env
+                    .set(OsStr::from_bytes(&name), OsStr::from_bytes(&value));
+            }
+        }
+    }
+    call.exec_rest()
+}
+
 /// Whether `S6_KEEP_ENV` says that every process has the environment already.
 fn is_kept(call: &Call<'_>) -> bool {
     let kept = call.env.get("S6_KEEP_ENV").and_then(OsStr::to_str);
@@ -165,19 +204,22 @@ fn spare_root(env: &mut Environment) {
 
 fn printcontenv(call: &mut Call<'_>) -> Outcome {
     let name = call.word()?;
-    let value = if is_kept(call) {
-        let value = call.env.get(name).ok_or(1)?;
-        value.as_bytes().to_vec()
-    } else {
-        if name.as_bytes().contains(&b'/') {
-            return Err(USAGE);
-        }
-        let path = Path::new(CONTAINER_ENVIRONMENT).join(name);
-        std::fs::read(path).map_err(|_| 2)?
-    };
+    if name.as_bytes().contains(&b'/') {
+        return Err(USAGE);
+    }
+    let missing = if is_kept(call) { 1 } else { 2 };
+    let value = container_variable(call, name).ok_or(missing)?;
     let written = io::stdout().write_all(&[&value[..], b"\n"].concat());
     written.map_err(|_| SYSTEM)?;
     Ok(0)
+}
+
+/// A variable of the container's environment, as scripts may have changed it since.
+pub(super) fn container_variable(call: &Call<'_>, name: &OsStr) -> Option<Vec<u8>> {
+    if is_kept(call) {
+        return Some(call.env.get(name)?.as_bytes().to_vec());
+    }
+    std::fs::read(Path::new(CONTAINER_ENVIRONMENT).join(name)).ok()
 }
 
 #[cfg(test)]

@@ -7,15 +7,17 @@ use std::ffi::OsString;
 
 mod call;
 pub(crate) mod complain;
+mod deaths;
 mod environment;
 mod execline;
-mod glob;
+pub(crate) mod glob;
 mod halt;
 mod identity;
 mod log;
 mod notifyoncheck;
 mod oneshot;
 pub(crate) mod options;
+mod portable;
 mod rc;
 mod service;
 mod svc;
@@ -87,18 +89,23 @@ fn is_known(name: &str) -> bool {
 
 /// The commands that execute the rest of their line.
 const TABLES: &[&[call::Row]] = &[
+    deaths::ROWS,
     environment::ROWS,
     identity::ROWS,
     halt::ROWS,
     log::ROWS,
     notifyoncheck::ROWS,
     oneshot::ROWS,
+    portable::ROWS,
     rc::ROWS,
     tai64n::ROWS,
+    execline::choices::ROWS,
     execline::conditions::ROWS,
     execline::descriptors::ROWS,
     execline::loops::ROWS,
     execline::process::ROWS,
     execline::script::ROWS,
+    execline::standard::ROWS,
+    execline::test::ROWS,
     execline::variables::ROWS,
 ];

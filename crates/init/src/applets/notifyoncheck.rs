@@ -104,7 +104,7 @@ fn parse_check(call: &Call<'_>, line: &OsStr) -> Result<Vec<OsString>, u8> {
 }
 
 /// Waits until one of the descriptors is readable; `false` if the time came first.
-fn wait_for(fds: &[BorrowedFd<'_>], until: Option<Instant>) -> bool {
+pub(super) fn wait_for(fds: &[BorrowedFd<'_>], until: Option<Instant>) -> bool {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());

@@ -5,7 +5,7 @@
 //! ready, and waits to be told to bring it down. So what depends on it, the order in which all goes
 //! down and the time that takes are the supervisor's, as for any service.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use herm_sys::exec::take_inherited;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
-use herm_sys::{Pid, Signal, descriptors};
+use herm_sys::{Signal, descriptors};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 
@@ -31,8 +31,6 @@ pub(super) const ROWS: &[Row] = &[
 const FINAL: u8 = 125;
 /// Where a oneshot says that it is ready.
 const READY: i32 = 3;
-/// Where the container's exit code is left.
-const RESULT: &str = "/run/s6-linux-init-container-results/exitcode";
 
 fn run(call: &mut Call<'_>) -> Outcome {
     if Path::new("oneshot").is_dir() {
@@ -57,22 +55,6 @@ fn finish(call: &mut Call<'_>) -> Outcome {
     if code == "0" {
         return Ok(0);
     }
-    let level = call
-        .env
-        .get("S6_BEHAVIOUR_IF_STAGE2_FAILS")
-        .and_then(OsStr::to_str);
-    let level = level
-        .and_then(|level| level.trim().parse::<u32>().ok())
-        .unwrap_or(0);
-    // A boot that must succeed has failed; a service that is tried again later has not.
-    if level >= 2 && !Path::new("oneshot/was-up").exists() {
-        call.fatal(
-            &"a oneshot failed and S6_BEHAVIOUR_IF_STAGE2_FAILS is 2: stopping",
-            FINAL,
-        );
-        let _ = fs::write(RESULT, "1");
-        let _ = herm_sys::signals::kill(Pid::INIT, Signal::TERM);
-    }
     Ok(FINAL)
 }
 
@@ -89,7 +71,6 @@ fn oneshot(call: &mut Call<'_>) -> Outcome {
         End::Code(code) => return Ok(code),
         End::Told => return Ok(0),
     }
-    let _ = fs::write("oneshot/was-up", "");
     if let Some(mut ready) = ready {
         let _ = ready.write_all(b"\n");
     }

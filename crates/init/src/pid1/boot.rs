@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use herm_engine::Time;
+use herm_sys::exec::take_inherited;
 use herm_sys::reap::Exit;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
 use herm_wire::{
@@ -16,6 +17,7 @@ use herm_wire::{
     RestartSpec, ServiceSpec, StopSpec,
 };
 
+use super::boot_wait::BootWait;
 use super::convert::Clock;
 use super::identity;
 use super::launch::{self, Common, hand_over};
@@ -28,6 +30,7 @@ use super::services::{Annotation, Registrar, Service};
 use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
 use crate::environment::{Environment, share};
+use crate::s6_variables;
 use crate::setup::{Ids, MainProgram, Plan};
 
 /// Bad configuration (contract section 4).
@@ -69,6 +72,8 @@ pub(crate) struct Boot {
     plan_bytes: Vec<u8>,
     setup_began: Option<Time>,
     skills_began: Option<Time>,
+    /// What the main program waits for.
+    pub(crate) wait: BootWait,
     over: bool,
 }
 
@@ -103,6 +108,7 @@ impl Boot {
             plan_bytes: Vec::new(),
             setup_began: None,
             skills_began: None,
+            wait: BootWait::default(),
             over,
         }
     }
@@ -195,6 +201,7 @@ impl Supervisor {
             "{version} as {role}, answering in {}",
             self.boot.runtime_dir.display()
         ));
+        self.start_catch_all();
         self.report_features();
         self.open_scan_dir();
         self.boot.setup_began = Some(self.clock().now);
@@ -278,6 +285,11 @@ impl Supervisor {
         if self.scan_dir.is_some() && self.speaks_for_the_container() {
             argv.push("--overlay".to_owned());
         }
+        let awaited = s6_variables::number(&self.environment, "S6_WAIT_FOR_CLOSING_FD");
+        let awaited = awaited.and_then(|number| take_inherited(i32::try_from(number).ok()?));
+        if awaited.is_some() {
+            argv.extend(["--wait-fd", "5"].map(str::to_owned));
+        }
         argv.push("--".to_owned());
         argv.extend(self.options.cmd.iter().cloned());
         let mut launch = self.own_program(&argv)?;
@@ -287,6 +299,9 @@ impl Supervisor {
         hand_over(&mut launch, theirs, 3);
         let (end, recorded) = pipe()?;
         hand_over(&mut launch, end, 4);
+        if let Some(awaited) = awaited {
+            hand_over(&mut launch, awaited, 5);
+        }
         give_stdout(&mut launch)?;
         self.reactor
             .add(&ours, Source::Plan, Interest::Read)
@@ -431,11 +446,14 @@ impl Supervisor {
             self.start_own(service, "keeper", start);
         }
         let start = self.clock().now;
+        self.begin_to_wait();
         self.begin_to_scan();
         self.boot.step("scan", start, None);
         if let Some(main) = self.boot.plan.main.clone() {
             let start = self.clock().now;
-            let service = main_service(main);
+            let mut service = main_service(main);
+            service.spec.stop.grace_ms =
+                s6_variables::number(&self.environment, "S6_KILL_GRACETIME");
             self.start_own(service, "main program", start);
         }
         let start = self.clock().now;

@@ -104,6 +104,9 @@ pub(crate) fn spec_of_service(service: &Service) -> Result<Spec, String> {
     };
     spec.restart = RestartPolicy::s6();
     spec.stop.grace = scanned.kill_ms.map_or(Duration::MAX, Duration::from_millis);
+    if let Readiness::Notification { timeout } = &mut spec.readiness {
+        *timeout = scanned.start_ms.map(Duration::from_millis);
+    }
     spec.finish = scanned.finish_ms.map(|millis| FinishPolicy {
         timeout: match millis {
             0 => Duration::MAX,

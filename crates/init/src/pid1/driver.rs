@@ -17,6 +17,7 @@ use super::records::{PID_OFFSET, keep};
 use super::scandir::Script;
 use super::services::{RunRecord, Service};
 use super::supervisor::{Helper, Run, Supervisor};
+use crate::s6_variables;
 use crate::setup::Ids;
 
 /// Dead children collected before clients and deadlines have their turn.
@@ -67,6 +68,7 @@ impl Supervisor {
                 self.changed.insert(id);
                 self.record_status(id);
                 self.show(id);
+                self.note_for_boot(id);
             }
             Action::Overran { id, run: _ } => {
                 let name = self.name_of(id);
@@ -179,7 +181,9 @@ impl Supervisor {
         };
         let mut prepared = Prepared::default();
         if service.spec.kind == Kind::Main {
-            main_process::give_terminal(&mut launch).map_err(kernel("hand over the terminal"))?;
+            let outputs_too = s6_variables::is_on(&self.environment, "S6_CMD_USE_TERMINAL");
+            main_process::give_terminal(&mut launch, outputs_too)
+                .map_err(kernel("hand over the terminal"))?;
             // It stays in the directory the container was started in.
             launch.cwd = None;
             return Ok((launch, prepared));

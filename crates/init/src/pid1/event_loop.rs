@@ -8,6 +8,7 @@ use std::time::Duration;
 use herm_engine::{Event, Time};
 use herm_sys::signals::Signal;
 
+use super::catch_all::CatchAll;
 use super::reactor::{Readiness, Source};
 use super::supervisor::{Helper, Supervisor};
 
@@ -50,6 +51,8 @@ impl Supervisor {
         }
         self.check_helpers(now);
         self.prune_again(now);
+        self.end_boot_wait(now);
+        self.revive_catch_all(now);
         self.drive_logs(now);
         self.count_draining();
         self.tell_changes();
@@ -76,6 +79,8 @@ impl Supervisor {
             self.logs.deadline(),
             self.shutdown_deadline(),
             self.prune_deadline(),
+            self.boot.wait.deadline(),
+            self.catch_all.as_ref().and_then(CatchAll::deadline),
         ];
         let next = deadlines.into_iter().flatten().min();
         next.map(|at: Time| at.since(now))
@@ -123,7 +128,7 @@ impl Supervisor {
         while let Ok(Some(received)) = self.signals.read() {
             match received.signal {
                 Signal::CHLD => children = true,
-                signal => self.signalled(signal),
+                signal => self.signalled(signal, received.sender_pid),
             }
         }
         if children {
@@ -150,6 +155,11 @@ impl Supervisor {
             Helper::Cookies => self.cookies_ended(),
             Helper::CheckState => self.state_checked(done, &why),
             Helper::Finish => self.finish_ended(done, &why),
+            Helper::CatchAll => self.catch_all_ended(&why),
+            Helper::SignalScript if !done => self
+                .output
+                .warn(&format!("a script for a signal failed: {why}")),
+            Helper::SignalScript => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use herm_wire::Kind;
 use super::driver::raw_pid;
 use super::launch::hand_over;
 use super::supervisor::Supervisor;
+use crate::s6_variables;
 
 /// The main program's name as a service.
 pub(crate) const NAME: &str = "main";
@@ -22,17 +23,18 @@ pub(crate) const NAME: &str = "main";
 /// With `docker run -t` PID 1 led the terminal's session and has given it up
 /// ([`release_terminal`]); the main program's own session takes it. Below another init (`--init`, `herm up`) the session is
 /// somebody else's; the main program then is a foreground process group in it. Either way Ctrl-C
-/// and job control are the kernel's business, not ours.
-pub(crate) fn give_terminal(launch: &mut Launch) -> Result<(), Errno> {
-    let standard = [
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ];
+/// and job control are the kernel's business, not ours. With `outputs_too` the terminal is its output,
+/// also where ours goes elsewhere.
+pub(crate) fn give_terminal(launch: &mut Launch, outputs_too: bool) -> Result<(), Errno> {
+    let stdin = rustix::stdio::stdin();
+    let standard = if outputs_too && tty::is_terminal(stdin) {
+        [stdin; 3]
+    } else {
+        [stdin, rustix::stdio::stdout(), rustix::stdio::stderr()]
+    };
     for (target, fd) in (0_i32..).zip(standard) {
         hand_over(launch, copy(fd)?, target);
     }
-    let stdin = rustix::stdio::stdin();
     if !tty::is_terminal(stdin) {
         return Ok(());
     }
@@ -98,11 +100,15 @@ fn copy(fd: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
 
 impl Supervisor {
     /// A signal to PID 1 that is not about children.
-    pub(crate) fn signalled(&mut self, signal: Signal) {
+    pub(crate) fn signalled(&mut self, signal: Signal, sender: u32) {
         let name = signal.name().unwrap_or("a signal");
         self.output.debug(&format!("SIG{name} arrived"));
         if Some(signal) == super::reexec::panic_signal() {
             super::reexec::panic_on_purpose();
+        } else if self.is_for_main(signal, sender) {
+            self.forward(signal);
+        } else if self.run_signal_script(signal) {
+            self.output.debug("a script of the scanner's takes it");
         } else if (signal == Signal::TERM || signal == Signal::INT) && self.shutdown.is_none() {
             let budget = self.settings.stop_budget;
             let line = format!("SIG{name}: stopping everything within {budget:?}");
@@ -112,6 +118,26 @@ impl Supervisor {
         } else {
             self.forward(signal);
         }
+    }
+
+    /// Whether a signal from outside is the main program's alone (`S6_CMD_RECEIVE_SIGNALS`). What a
+    /// process in here sends, as `halt` does, is meant for us.
+    fn is_for_main(&self, signal: Signal, sender: u32) -> bool {
+        let passed = matches!(
+            signal,
+            Signal::TERM
+                | Signal::QUIT
+                | Signal::INT
+                | Signal::USR1
+                | Signal::USR2
+                | Signal::PWR
+                | Signal::WINCH
+        );
+        passed
+            && sender == 0
+            && self.shutdown.is_none()
+            && s6_variables::is_on(&self.environment, "S6_CMD_RECEIVE_SIGNALS")
+            && self.main_pid().is_some()
     }
 
     fn forward(&self, signal: Signal) {

@@ -5,6 +5,8 @@
 //! [`resume`] goes on in the new one.
 
 mod boot;
+mod boot_wait;
+mod catch_all;
 mod cgroups;
 mod control;
 mod convert;

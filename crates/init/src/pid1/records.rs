@@ -22,7 +22,7 @@ use super::supervisor::Supervisor;
 use crate::setup::Plan;
 
 /// The version of the records' layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Key of what belongs to no service.
 const GLOBALS: u32 = 1;
@@ -73,6 +73,8 @@ pub(crate) struct Globals {
     pub(crate) slot: Option<i32>,
     /// The scan directory.
     pub(crate) scan_dir: Option<super::scandir::Record>,
+    /// The catch-all logger.
+    pub(crate) catch_all: Option<super::catch_all::Record>,
     /// The exit code asked for in a shutdown.
     pub(crate) exit_code: Option<u8>,
 }
@@ -110,7 +112,7 @@ macro_rules! record_with_json {
 record_with_json! {
     Globals {
         instance, began, runtime_dir, cmd, listener, open_files, feed, booted, engine, logd, hold,
-        slot, scan_dir, exit_code; json plan, report; without
+        slot, scan_dir, catch_all, exit_code; json plan, report; without
     }
     Service { registrar, annotation, recorded, scanned; json spec, ids, order; without survivors, short_told, weight }
     RunRecord {
@@ -338,6 +340,10 @@ impl Supervisor {
             hold: self.logs.hold_fd(),
             slot: self.records.slot().map(|slot| slot.as_fd().as_raw_fd()),
             scan_dir: self.scan_dir.as_ref().map(|scan| scan.record()),
+            catch_all: self
+                .catch_all
+                .as_ref()
+                .map(super::catch_all::CatchAll::record),
             exit_code: self
                 .shutdown
                 .as_ref()

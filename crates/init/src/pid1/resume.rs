@@ -109,6 +109,7 @@ fn adopt(
     supervisor.adopt_services(&restored);
     supervisor.adopt_scan_dir(globals.scan_dir.as_ref());
     supervisor.adopt_runs(restored.runs, unrecorded);
+    supervisor.adopt_catch_all(globals.catch_all.as_ref());
     supervisor.adopt_logd(globals.logd, globals.hold);
     supervisor.resume_shutdown(globals.exit_code);
     if !globals.booted && supervisor.shutdown.is_none() {

@@ -11,9 +11,15 @@ use super::output::Level;
 use crate::environment::Environment;
 use crate::herm_toml::{self, Kind};
 use crate::logproto::Forward;
+use crate::s6_variables;
 
 /// Everything is stopped within this, under the 10 s after which Docker kills the container.
 const STOP_BUDGET: Duration = Duration::from_secs(8);
+
+/// s6-overlay waits no longer either.
+const S6_GRACE_MAX: Duration = Duration::from_secs(300);
+/// A budget is longer than the graces in it by this much, for what comes after.
+const STOP_RESERVE: Duration = Duration::from_secs(2);
 
 /// A Unix socket's path has at most this many bytes, its terminating zero included (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 108;
@@ -201,6 +207,7 @@ impl Settings {
     /// not keep a container from coming up.
     pub(crate) fn read(environment: &Environment) -> (Self, Vec<String>, Result<(), String>) {
         let mut settings = Self::default();
+        settings.take_overlays(environment);
         let (mut warnings, mut result) = (Vec::new(), Ok(()));
         match read_file(Path::new(FILE)) {
             Ok(None) => {}
@@ -212,6 +219,26 @@ impl Settings {
         }
         settings.apply_variables(environment, &mut warnings);
         (settings, warnings, result)
+    }
+
+    /// What s6-overlay's variables say of the same, for whom herm's own say nothing. Its graces come one
+    /// after another; all of them have to fit into the one budget.
+    fn take_overlays(&mut self, environment: &Environment) {
+        let verbosity = s6_variables::number(environment, "S6_VERBOSITY");
+        self.level = match verbosity {
+            Some(0) => Level::Error,
+            Some(1) => Level::Warn,
+            Some(2) | None => self.level,
+            Some(_) => Level::Debug,
+        };
+        let grace = |name| s6_variables::millis(environment, name);
+        let graces = [grace("S6_SERVICES_GRACETIME"), grace("S6_KILL_GRACETIME")];
+        if graces.iter().any(Option::is_some) {
+            let sum = graces.iter().flatten().fold(Duration::ZERO, |sum, one| {
+                sum.saturating_add((*one).min(S6_GRACE_MAX))
+            });
+            self.stop_budget = self.stop_budget.max(sum + STOP_RESERVE);
+        }
     }
 
     fn apply_file(&mut self, text: &str) -> Result<(), String> {

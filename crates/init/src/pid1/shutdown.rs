@@ -8,6 +8,8 @@ use herm_sys::fs_at::Dir;
 use herm_sys::signals::{self, Signal};
 use herm_wire::{EventBody, Kind};
 
+use super::catch_all::CatchAll;
+use super::convert::spec_of_service;
 use super::known_set::signal_member;
 use super::main_process;
 use super::supervisor::{Helper, Supervisor};
@@ -35,6 +37,8 @@ enum Phase {
     Stragglers(Time),
     /// The log daemon writes what is left; until when.
     Logs(Time),
+    /// The catch-all logger does; until when.
+    CatchAll(Time),
     /// Nothing is left to do.
     Over,
 }
@@ -91,6 +95,7 @@ impl Supervisor {
         self.publish(EventBody::ShuttingDown);
         self.kill_setup();
         self.close_pipes();
+        self.shorten_graces(now);
         // Scripts that come after the services need some of the time, too.
         let reserved = if self.has_finish_scripts() {
             budget / SCRIPTS_SHARE
@@ -99,6 +104,26 @@ impl Supervisor {
         };
         self.engine.shutdown(now, budget.saturating_sub(reserved));
         self.drain();
+    }
+
+    /// Services of `services.d` have a grace of their own where everything ends
+    /// (`S6_SERVICES_GRACETIME`), and none where they are only told to go down.
+    fn shorten_graces(&mut self, now: Time) {
+        let mut short = Vec::new();
+        for (id, service) in self.services.iter() {
+            let scanned = service.scanned.as_ref();
+            let scanned = scanned.filter(|scanned| scanned.kill_ms.is_none());
+            let grace = scanned.and_then(|scanned| scanned.shutdown_ms);
+            let spec = spec_of_service(service).ok();
+            if let (Some(millis), Some(mut spec)) = (grace, spec) {
+                spec.stop.grace = Duration::from_millis(millis);
+                short.push((id, spec));
+            }
+        }
+        for (id, spec) in short {
+            // It can only be that the service is gone by now.
+            let _ = self.engine.update(now, id, spec);
+        }
     }
 
     /// Ends without any service having been started.
@@ -141,7 +166,9 @@ impl Supervisor {
     /// Whether the image has scripts for the end, and they are ours to run: what was never up is not
     /// taken down, and only a container's own supervisor does it.
     fn has_finish_scripts(&self) -> bool {
-        self.boot.is_over() && self.speaks_for_the_container() && finish::has_scripts()
+        self.boot.is_over()
+            && self.speaks_for_the_container()
+            && finish::is_needed(&self.environment)
     }
 
     fn start_finish(&mut self, now: Time, until: Time) -> bool {
@@ -153,9 +180,9 @@ impl Supervisor {
         });
         if let Err(why) = &started {
             self.output
-                .warn(&format!("cannot run {}: {why}", finish::DIR));
+                .warn(&format!("cannot run {}: {why}", finish::NAME));
         } else if let Some(shutdown) = &mut self.shutdown {
-            self.output.info(&format!("running {}", finish::DIR));
+            self.output.info(&format!("running {}", finish::NAME));
             shutdown.phase = Phase::Scripts(until + SCRIPTS_OVERRUN);
         }
         started.is_ok()
@@ -165,7 +192,7 @@ impl Supervisor {
     pub(crate) fn finish_ended(&mut self, done: bool, why: &str) {
         if !done {
             self.output
-                .warn(&format!("{}: not all of it was run: {why}", finish::DIR));
+                .warn(&format!("{}: not all of it was run: {why}", finish::NAME));
         }
         let shutdown = self.shutdown.as_ref();
         if shutdown.is_some_and(|shutdown| matches!(shutdown.phase, Phase::Scripts(_))) {
@@ -204,8 +231,11 @@ impl Supervisor {
         let Ok(census) = self.sight.census() else {
             return;
         };
-        let logd = self.logs.pid();
-        for member in census.everyone().filter(|member| Some(member.pid) != logd) {
+        let spared = self.loggers();
+        for member in census.everyone() {
+            if spared.contains(&member.pid) {
+                continue;
+            }
             let pid = member.pid.as_raw_pid();
             self.output
                 .debug(&format!("killing {pid}, which no stop has reached"));
@@ -234,6 +264,10 @@ impl Supervisor {
                         self.output
                             .warn("the log daemon has not written everything in time");
                     }
+                    self.finish_catch_all();
+                    Phase::CatchAll(now + LOGS_WITHIN)
+                }
+                Phase::CatchAll(until) if now >= until || self.is_catch_all_finished() => {
                     Phase::Over
                 }
                 Phase::Services(tell) if now >= tell => {
@@ -242,7 +276,7 @@ impl Supervisor {
                 }
                 Phase::Scripts(until) if now >= until => {
                     self.output
-                        .warn(&format!("{}: its budget is spent", finish::DIR));
+                        .warn(&format!("{}: its budget is spent", finish::NAME));
                     self.kill_stragglers();
                     Phase::Stragglers(now + STRAGGLERS_WITHIN)
                 }
@@ -250,6 +284,7 @@ impl Supervisor {
                 | Phase::Scripts(_)
                 | Phase::Stragglers(_)
                 | Phase::Logs(_)
+                | Phase::CatchAll(_)
                 | Phase::Over => return,
             };
             if let Some(shutdown) = &mut self.shutdown {
@@ -258,10 +293,19 @@ impl Supervisor {
         }
     }
 
-    /// Whether nobody but the log daemon is below us.
+    /// Those who write down what the others leave.
+    fn loggers(&self) -> Vec<herm_sys::Pid> {
+        let catch_all = self.catch_all.as_ref().and_then(CatchAll::pid);
+        self.logs.pid().into_iter().chain(catch_all).collect()
+    }
+
+    /// Whether nobody but the loggers is below us.
     fn is_alone(&self) -> bool {
-        let logd = self.logs.pid().map(herm_sys::Pid::as_raw_pid);
-        let ours = logd.into_iter().collect();
+        let ours = self
+            .loggers()
+            .into_iter()
+            .map(herm_sys::Pid::as_raw_pid)
+            .collect();
         super::known_set::strays(&ours).is_none_or(|others| others.is_empty())
     }
 
@@ -271,7 +315,8 @@ impl Supervisor {
             Phase::Services(until)
             | Phase::Scripts(until)
             | Phase::Stragglers(until)
-            | Phase::Logs(until) => Some(until).filter(|until| *until < Time::MAX),
+            | Phase::Logs(until)
+            | Phase::CatchAll(until) => Some(until).filter(|until| *until < Time::MAX),
             Phase::Over => None,
         }
     }

@@ -6,6 +6,7 @@ use herm_engine::Engine;
 use herm_sys::signals::Signal;
 
 use super::boot::come_up;
+use super::catch_all::CatchAll;
 use super::main_process::BorrowedTerminal;
 use super::output::{Level, Output};
 use super::records::Records;
@@ -24,6 +25,7 @@ const FAULT: u8 = 70;
 pub(crate) fn main(options: Options) -> u8 {
     let environment = Environment::capture();
     let (settings, warnings, understood) = Settings::read(&environment);
+    let catch_all = CatchAll::begin(&environment);
     let mut output = Output::new(settings.level);
     for warning in &warnings {
         output.warn(warning);
@@ -36,14 +38,27 @@ pub(crate) fn main(options: Options) -> u8 {
     match begin(options, settings, environment, &mut output) {
         Ok(mut supervisor) => {
             supervisor.boot.report.warnings.extend(warnings);
+            match catch_all {
+                Ok(logger) => supervisor.catch_all = logger,
+                Err(error) => supervisor
+                    .output
+                    .warn(&format!("there is no catch-all logger: {error}")),
+            }
             supervisor.begin_boot();
-            supervisor.run()
+            end(&mut supervisor)
         }
         Err(why) => {
             output.error(&why);
             BAD_CONFIG
         }
     }
+}
+
+/// Runs to the end, which may be a script's.
+fn end(supervisor: &mut Supervisor) -> u8 {
+    let code = supervisor.run();
+    supervisor.become_finish_script();
+    code
 }
 
 fn begin(
@@ -85,7 +100,7 @@ pub(crate) fn go_on(resumption: &Resumption) -> u8 {
                     .error("three faults in a minute; everything is stopped in order");
                 supervisor.begin_shutdown(Some(FAULT));
             }
-            supervisor.run()
+            end(&mut supervisor)
         }
         Err(why) => {
             Output::new(Level::Error).error(&format!("cannot go on: {why}; ending everyone"));

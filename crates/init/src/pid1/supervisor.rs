@@ -10,6 +10,7 @@ use herm_sys::signals::{Signal, SignalFd};
 use herm_sys::spawn::Spawner;
 
 use super::boot::Boot;
+use super::catch_all::CatchAll;
 use super::cgroups::Cgroups;
 use super::control::feed::Feed;
 use super::control::server::Server;
@@ -61,6 +62,10 @@ pub(crate) enum Helper {
     CheckState,
     /// Runs the image's scripts at the end.
     Finish,
+    /// Keeps what goes to the container's output.
+    CatchAll,
+    /// The scanner's script for a signal.
+    SignalScript,
 }
 
 /// Everything.
@@ -97,6 +102,8 @@ pub(crate) struct Supervisor {
     pub(crate) records: Records,
     /// Services in s6 format, where there is a place for them.
     pub(crate) scan_dir: Option<Box<ScanDir>>,
+    /// What everybody writes goes through it, where that is wanted.
+    pub(crate) catch_all: Option<CatchAll>,
     pub(crate) boot: Boot,
     pub(crate) shutdown: Option<Shutdown>,
     /// What a shutdown asks the main program to stop with.
@@ -187,6 +194,7 @@ impl Supervisor {
             cgroups,
             records,
             scan_dir: None,
+            catch_all: None,
             boot,
             shutdown: None,
             main_stop: Signal::TERM,

@@ -1,21 +1,35 @@
 //! The image's own scripts at the end: `/etc/cont-finish.d` (contract section 3.7, `s6.md` section 6.2).
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::hooks::{self, HookError};
+use super::image;
 use crate::environment::Environment;
+use crate::s6_variables;
 
-/// The scripts.
-pub(crate) const DIR: &str = "/etc/cont-finish.d";
+/// The scripts, below [`image::directory`].
+const CONT_FINISH: &str = "cont-finish.d";
 
 /// The name (argv[0]) by which `herm-init` runs them.
 pub(crate) const ARGV0: &str = "herm-finish";
 
-/// Whether there are any.
-pub(crate) fn has_scripts() -> bool {
-    hooks::scripts(Path::new(DIR)).is_ok_and(|scripts| !scripts.is_empty())
+/// What they are called in messages.
+pub(crate) const NAME: &str = CONT_FINISH;
+
+/// Whether there is anything to do at the end: scripts, or disks to be synced.
+pub(crate) fn is_needed(environment: &Environment) -> bool {
+    let scripts = hooks::scripts(&directory(environment));
+    syncs_disks(environment) || scripts.is_ok_and(|scripts| !scripts.is_empty())
+}
+
+fn directory(environment: &Environment) -> PathBuf {
+    image::directory(environment).join(CONT_FINISH)
+}
+
+fn syncs_disks(environment: &Environment) -> bool {
+    s6_variables::is_on(environment, "S6_SYNC_DISKS")
 }
 
 /// Entry point of `herm-finish MILLISECONDS`: runs the scripts one after another, all of them within that
@@ -26,14 +40,14 @@ pub(crate) fn main(args: &[OsString]) -> u8 {
         return 2;
     };
     let environment = Environment::capture();
-    let each = environment
-        .get_nonempty("S6_KILL_FINISH_MAXTIME")
-        .and_then(|text| text.parse().ok())
-        .filter(|limit| *limit > 0)
-        .map(Duration::from_millis);
-    let problems = run(Path::new(DIR), budget, each, &environment);
+    let each = s6_variables::limit(&environment, "S6_KILL_FINISH_MAXTIME");
+    let problems = run(&directory(&environment), budget, each, &environment);
     for problem in problems {
         eprintln!("finish: {problem}");
+    }
+    if syncs_disks(&environment) {
+        // Here and not in PID 1, which must not wait for a disk.
+        rustix::fs::sync();
     }
     0
 }

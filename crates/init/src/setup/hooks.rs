@@ -14,25 +14,6 @@ use rustix::io::Errno;
 
 use herm_engine::SortedMap;
 
-/// What a failing script means (`S6_BEHAVIOUR_IF_STAGE2_FAILS`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnFailure {
-    /// Say so and go on (0 and 1).
-    GoOn,
-    /// Say so, run the others, and end the boot (2).
-    Stop,
-}
-
-impl OnFailure {
-    /// The policy for the variable's value; what can't be read is the default, 0.
-    pub(super) fn from_setting(value: Option<&str>) -> Self {
-        match value.and_then(|text| text.trim().parse::<u32>().ok()) {
-            Some(level) if level >= 2 => Self::Stop,
-            Some(_) | None => Self::GoOn,
-        }
-    }
-}
-
 /// A script that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HookError {
@@ -206,13 +187,5 @@ mod tests {
         );
         let quick = write_script(dir.path(), "02", "");
         run(&quick, [], &[], Some(Duration::from_secs(3600))).unwrap();
-    }
-
-    #[test]
-    fn the_policy_stops_the_boot_only_from_two_on() {
-        assert_eq!(OnFailure::from_setting(None), OnFailure::GoOn);
-        assert_eq!(OnFailure::from_setting(Some("1")), OnFailure::GoOn);
-        assert_eq!(OnFailure::from_setting(Some("2")), OnFailure::Stop);
-        assert_eq!(OnFailure::from_setting(Some("junk")), OnFailure::GoOn);
     }
 }

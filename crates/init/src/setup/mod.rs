@@ -7,9 +7,11 @@
 mod api_key;
 mod docker_socket;
 pub(crate) mod finish;
+mod fix_attrs;
 mod home;
 mod hooks;
 mod identity;
+mod image;
 mod installed;
 mod overlay;
 mod ownership;
@@ -20,16 +22,17 @@ mod way_in;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use herm_sys::exec::take_inherited;
 
-use crate::environment::{Environment, share};
-use crate::main_program::{self, Image, Route, is_true};
-use hooks::OnFailure;
+use crate::environment::Environment;
+use crate::main_program::{self, Route, is_true};
+use crate::s6_variables;
 use identity::{Accounts, Identities};
+use image::Image;
 use report::Reporter;
 
 pub(crate) use overlay::SHARED;
@@ -39,8 +42,6 @@ pub use plan::{Ids, MainProgram, Plan};
 const BAD_CONFIG: u8 = 78;
 /// Exit code of a boot that a hook script stopped (`s6.md` section 6.3).
 const HOOK_FAILED: u8 = 1;
-
-const CONT_INIT: &str = "/etc/cont-init.d";
 
 /// What setup was asked to do.
 #[derive(Debug, Default)]
@@ -56,6 +57,8 @@ struct Options {
     plan_fd: Option<i32>,
     /// A pipe that ends when PID 1 has recorded the environment.
     recorded_fd: Option<i32>,
+    /// What has to end before anything is done.
+    wait_fd: Option<i32>,
     cmd: Vec<String>,
 }
 
@@ -64,10 +67,8 @@ struct Options {
 enum SetupError {
     #[error(transparent)]
     BadId(#[from] users::BadId),
-    #[error("{0}; set S6_BEHAVIOUR_IF_STAGE2_FAILS=0 to boot all the same")]
-    Hook(#[from] hooks::HookError),
     #[error(transparent)]
-    Overlay(#[from] overlay::OverlayError),
+    Image(#[from] image::ImageError),
     #[error("the plan can't be handed to PID 1: {0}")]
     Plan(io::Error),
 }
@@ -75,14 +76,15 @@ enum SetupError {
 impl SetupError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::BadId(_) | Self::Overlay(_) => BAD_CONFIG,
-            Self::Hook(_) | Self::Plan(_) => HOOK_FAILED,
+            Self::BadId(_) => BAD_CONFIG,
+            Self::Image(error) => error.exit_code(),
+            Self::Plan(_) => HOOK_FAILED,
         }
     }
 }
 
 /// Entry point of `herm-setup [--dry-run] [--by-hand] [--overlay] [--home DIR] [--environment DIR] [--plan-fd N]
-/// [--recorded-fd N] [-- CMD…]`; returns its exit code.
+/// [--recorded-fd N] [--wait-fd N] [-- CMD…]`; returns its exit code.
 pub fn main(args: &[OsString]) -> u8 {
     let options = match parse(args) {
         Ok(options) => options,
@@ -104,6 +106,11 @@ pub fn main(args: &[OsString]) -> u8 {
 fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let plan_pipe = options.plan_fd.map(plan_pipe).transpose()?;
     let mut reporter = Reporter::new(options.dry_run);
+    reporter.keep_to(s6_variables::number(environment, "S6_VERBOSITY"));
+    if let Some(fd) = options.wait_fd.and_then(take_inherited) {
+        // What is written to it says nothing; a read that fails is its end, too.
+        let _ = io::copy(&mut File::from(fd), &mut io::sink());
+    }
     let home = options.home.as_deref();
     let home = home.or_else(|| environment.get_nonempty("HERMES_HOME"));
     // Without a home there is no volume that could hang, and no time to lose.
@@ -134,24 +141,11 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     let unfinished = outcome.unfinished.take();
 
     // 3. The image's own scripts and services.
-    let mut before_main = Vec::new();
+    let mut services = Vec::new();
     if !options.by_hand {
-        let overlay = options.overlay.then(|| overlay::Places::of(environment));
         let user = identities.service_user.as_ref();
-        if let Some(places) = &overlay {
-            await_record(options, environment, user, &mut reporter);
-            overlay::sweep(places)?;
-        }
-        run_hooks(
-            options,
-            environment,
-            user,
-            &outcome.variables,
-            &mut reporter,
-        )?;
-        if let Some(places) = &overlay {
-            before_main = lay_out_services(places, environment, &mut reporter)?;
-        }
+        services =
+            Image::of(options, environment, user).bring_up(&outcome.variables, &mut reporter)?;
     }
     if options.dry_run && !reporter.changed() {
         println!("setup: nothing to change");
@@ -161,8 +155,9 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     if let Some(pipe) = plan_pipe {
         let mut plan = make_plan(options, environment, identities, outcome, &mut reporter);
         if let Some(main) = &mut plan.main {
-            main.after = before_main;
+            main.after.clone_from(&services);
         }
+        plan.services = services;
         hand_over(&plan, pipe)?;
     }
 
@@ -171,62 +166,6 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
         unfinished.finish(&mut reporter);
     }
     Ok(())
-}
-
-/// The services of an image built on s6-overlay, after the program that may still change them.
-fn lay_out_services(
-    places: &overlay::Places,
-    environment: &Environment,
-    reporter: &mut Reporter,
-) -> Result<Vec<String>, SetupError> {
-    if let Some(hook) = environment.get_nonempty("S6_STAGE2_HOOK") {
-        let words = hook.split_ascii_whitespace().map(str::to_owned);
-        let words: Vec<String> = words.collect();
-        let mut command = std::process::Command::new(words.first().map_or("true", String::as_str));
-        let ended = command.args(words.get(1..).unwrap_or_default()).status();
-        if !ended.is_ok_and(|status| status.success()) {
-            reporter.warn(&format!("S6_STAGE2_HOOK ({hook}) failed; the boot goes on"));
-        }
-    }
-    let wait = environment.get("S6_CMD_WAIT_FOR_SERVICES");
-    let wait = wait
-        .and_then(|text| text.trim().parse::<i64>().ok())
-        .unwrap_or(0)
-        != 0;
-    let laid = reporter.step("services", |_| overlay::lay_out(places, wait))?;
-    laid.warnings
-        .iter()
-        .for_each(|warning| reporter.warn(warning));
-    Ok(laid.before_main)
-}
-
-/// Before programs of the image's run: they may hang, and read the recorded environment, which PID 1
-/// is still writing when setup begins.
-fn await_record(
-    options: &Options,
-    environment: &Environment,
-    user: Option<&Ids>,
-    reporter: &mut Reporter,
-) {
-    reporter.watch(step_limit(environment), BAD_CONFIG);
-    if let Some(end) = options.recorded_fd.and_then(take_inherited) {
-        // Nothing is written to it; whatever it says, there is no more to wait for.
-        let _ = File::from(end).read(&mut [0]);
-    }
-    if let Some(dir) = &options.environment {
-        share_environment(Path::new(dir), user, reporter);
-    }
-}
-
-/// Lets the service user read the recorded environment before a hook acts as that user. PID 1 sees to
-/// what hooks add.
-fn share_environment(dir: &Path, user: Option<&Ids>, reporter: &mut Reporter) {
-    if rustix::process::geteuid().is_root()
-        && let Err(error) = share(dir, user.map(|ids| ids.gid))
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        reporter.warn(&format!("{} can't be shared: {error}", dir.display()));
-    }
 }
 
 /// How long a step may take (`HERM_SETUP_TIMEOUT`, seconds); as long as it takes where nobody says.
@@ -256,56 +195,6 @@ fn is_enabled(environment: &Environment) -> bool {
     environment.get_nonempty("HERM_SETUP") != Some("0")
 }
 
-/// Runs every script, also after one that failed, as s6-overlay does; then the policy decides.
-fn run_hooks(
-    options: &Options,
-    environment: &Environment,
-    user: Option<&Ids>,
-    added: &[(String, String)],
-    reporter: &mut Reporter,
-) -> Result<(), SetupError> {
-    let on_failure = OnFailure::from_setting(environment.get("S6_BEHAVIOUR_IF_STAGE2_FAILS"));
-    let scripts = match hooks::scripts(Path::new(CONT_INIT)) {
-        Ok(scripts) => scripts,
-        Err(error) => {
-            reporter.warn(&format!("{CONT_INIT} can't be read: {error}"));
-            return Ok(());
-        }
-    };
-    if !scripts.is_empty() {
-        await_record(options, environment, user, reporter);
-    }
-    let mut failure = None;
-    for script in scripts {
-        let name = script.display().to_string();
-        if reporter.is_dry_run() {
-            reporter.did(&format!("run {name}"));
-            continue;
-        }
-        let path = roots_path(environment).map(|path| ("PATH".into(), path.into()));
-        let added = added.iter().map(|(n, v)| (n.into(), v.into()));
-        let variables = environment
-            .for_root()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .chain(added)
-            .chain(path);
-        // The script's own limit, at which it is killed and the boot goes on.
-        let limit = step_limit(environment);
-        let start = reporter.begin_unlimited(&name);
-        let result = hooks::run(&script, variables, &options.cmd, limit);
-        reporter.end(&name, start, result.as_ref().err());
-        match (result, on_failure) {
-            (Ok(()), _) => {}
-            (Err(error), OnFailure::GoOn) => reporter.warn(&format!("{error}; the boot goes on")),
-            (Err(error), OnFailure::Stop) => {
-                reporter.warn(&error.to_string());
-                failure.get_or_insert(error);
-            }
-        }
-    }
-    failure.map_or(Ok(()), |error| Err(error.into()))
-}
-
 fn make_plan(
     options: &Options,
     environment: &Environment,
@@ -317,7 +206,7 @@ fn make_plan(
     let unprivileged = !rustix::process::geteuid().is_root();
     let route = main_program::route(
         way_in::without_wrapper(&options.cmd),
-        &Image {
+        &main_program::Image {
             has_home_and_user: home.is_some()
                 && (unprivileged || identities.service_user.is_some()),
             default_program: environment.get_nonempty("HERM_MAIN"),
@@ -328,11 +217,12 @@ fn make_plan(
         &|word| is_program(word, environment.get("PATH").unwrap_or_default()),
     );
     let dashboard_only = main_program::is_dashboard_only(&route);
+    let in_front = s6_variables::words(environment, "S6_CMD_ARG0");
     let reconcile = home.is_some();
     let (main, gateway_run) = match route {
         Route::AsServiceUser(argv) => {
             let main = MainProgram {
-                argv,
+                argv: [in_front, argv].concat(),
                 ids: identities.service_user.clone(),
                 env: home
                     .iter()
@@ -344,7 +234,7 @@ fn make_plan(
         }
         Route::AsIs(argv) => (
             Some(MainProgram {
-                argv,
+                argv: [in_front, argv].concat(),
                 ..MainProgram::default()
             }),
             None,
@@ -364,6 +254,7 @@ fn make_plan(
         roots_path: roots_path(environment),
         env: outcome.variables.into_iter().collect(),
         sync_skills: outcome.has_skills,
+        services: Vec::new(),
         steps,
         warnings,
     }
@@ -405,13 +296,13 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
                 options.environment =
                     Some(dir.ok_or("--environment needs a directory")?.to_owned());
             }
-            Some(option @ ("--plan-fd" | "--recorded-fd")) => {
+            Some(option @ ("--plan-fd" | "--recorded-fd" | "--wait-fd")) => {
                 let fd = rest.next().and_then(|fd| fd.to_str()?.parse().ok());
                 let fd = fd.ok_or_else(|| format!("{option} needs a descriptor's number"))?;
-                if option == "--plan-fd" {
-                    options.plan_fd = Some(fd);
-                } else {
-                    options.recorded_fd = Some(fd);
+                match option {
+                    "--plan-fd" => options.plan_fd = Some(fd),
+                    "--wait-fd" => options.wait_fd = Some(fd),
+                    _ => options.recorded_fd = Some(fd),
                 }
             }
             Some("--") => {

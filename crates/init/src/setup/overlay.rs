@@ -18,6 +18,7 @@ use herm_s6::rc::database::{Database, Kind};
 use herm_s6::rc::source::CompileError;
 
 use crate::environment::Environment;
+use crate::s6_variables;
 
 /// Names of s6-overlay's own that images depend on: by the time services start, what they stand for
 /// has been done by setup.
@@ -45,21 +46,23 @@ pub(super) struct Places {
     pub(super) run: PathBuf,
     /// This program.
     pub(super) own: PathBuf,
+    /// The main program starts after the services of `services.d`, too.
+    pub(super) waits_for_legacy: bool,
+    /// Milliseconds that those have for their end in a shutdown.
+    pub(super) legacy_grace: Option<u64>,
 }
 
 impl Places {
     /// As the environment says (`s6.md` section 6.8).
-    pub(super) fn of(environment: &Environment) -> Self {
-        let profile = environment.get_nonempty("S6_RUNTIME_PROFILE");
+    pub(super) fn of(environment: &Environment, etc: PathBuf) -> Self {
         let bundles = environment.get_nonempty("S6_RUNTIME_BUNDLEDIR");
         Self {
-            etc: profile.map_or_else(
-                || "/etc".into(),
-                |name| Path::new("/etc/cont-profile.d").join(name),
-            ),
-            bundles: bundles.unwrap_or("/etc/s6-overlay/user-bundles.d").into(),
+            bundles: bundles.map_or_else(|| etc.join("s6-overlay/user-bundles.d"), Into::into),
+            etc,
             run: "/run".into(),
             own: std::env::current_exe().unwrap_or_else(|_| "/init".into()),
+            waits_for_legacy: s6_variables::is_on(environment, "S6_CMD_WAIT_FOR_SERVICES"),
+            legacy_grace: s6_variables::number(environment, "S6_SERVICES_GRACETIME"),
         }
     }
 
@@ -103,7 +106,6 @@ pub(super) fn sweep(places: &Places) -> Result<(), OverlayError> {
         "s6/db",
         "s6/legacy-services",
         "s6/basedir",
-        "uncaught-logs",
         "s6-linux-init-container-results",
     ] {
         remove(&run.join(stale))?;
@@ -152,7 +154,7 @@ pub(super) struct Laid {
 }
 
 /// Compiles the sources and lays out all services.
-pub(super) fn lay_out(places: &Places, wait_for_legacy: bool) -> Result<Laid, OverlayError> {
+pub(super) fn lay_out(places: &Places) -> Result<Laid, OverlayError> {
     let definitions = sources::read(places).map_err(at(&places.etc))?;
     let compiled = compile(&definitions, OWN_BUNDLES)?;
     let database = compiled.database;
@@ -175,7 +177,7 @@ pub(super) fn lay_out(places: &Places, wait_for_legacy: bool) -> Result<Laid, Ov
     }
     let legacy = lay_out_legacy(places, &started)?;
     laid.before_main = started;
-    if wait_for_legacy {
+    if places.waits_for_legacy {
         laid.before_main.extend(legacy);
     }
     Ok(laid)
@@ -224,6 +226,10 @@ fn lay_out_legacy(places: &Places, after: &[String]) -> Result<Vec<String>, Over
         let dir = places.run.join("s6/legacy-services").join(&name);
         directory::mirror(&source, &dir)
             .and_then(|()| directory::names(&dir.join("after.d"), after))
+            .and_then(|()| match places.legacy_grace {
+                Some(ms) => std::fs::write(dir.join("timeout-shutdown"), ms.to_string()),
+                None => Ok(()),
+            })
             .and_then(|()| share(&dir))
             .map_err(at(&source))?;
         publish(places, &name, &dir)?;

@@ -54,6 +54,9 @@ pub struct Plan {
     /// The main program; absent: the container lives until it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main: Option<MainProgram>,
+    /// The image's services that are brought up at boot.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// The profile whose gateway the CMD asked to run, where it was `gateway run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_run: Option<String>,

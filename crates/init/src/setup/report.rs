@@ -14,6 +14,8 @@ const LONG: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Reporter {
     dry_run: bool,
+    /// How much is told: 0 nothing, 1 what could not be done, 2 also what was.
+    verbosity: u64,
     changed: bool,
     started: Instant,
     steps: Vec<BootStep>,
@@ -38,6 +40,7 @@ impl Reporter {
     pub(super) fn new(dry_run: bool) -> Self {
         Self {
             dry_run,
+            verbosity: 2,
             changed: false,
             started: Instant::now(),
             steps: Vec::new(),
@@ -45,6 +48,11 @@ impl Reporter {
             current: Arc::default(),
             watched: false,
         }
+    }
+
+    /// Tells no more than asked for (`S6_VERBOSITY`). The boot report has all of it.
+    pub(super) fn keep_to(&mut self, verbosity: Option<u64>) {
+        self.verbosity = verbosity.unwrap_or(self.verbosity);
     }
 
     /// Names steps that take long, and ends the boot with `code` at one that takes longer than
@@ -84,7 +92,7 @@ impl Reporter {
         if self.dry_run {
             // What was asked for; at a boot, standard output is the main program's.
             println!("setup: would change: {what}");
-        } else {
+        } else if self.verbosity >= 2 {
             eprintln!("setup: {what}");
         }
     }
@@ -92,7 +100,9 @@ impl Reporter {
     /// Tells of something that could not be done, and what that means or how to mend it.
     pub(super) fn warn(&mut self, what: &str) {
         let what = plain(what);
-        eprintln!("setup: warning: {what}");
+        if self.verbosity >= 1 {
+            eprintln!("setup: warning: {what}");
+        }
         self.warnings.push(what);
     }
 

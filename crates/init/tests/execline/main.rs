@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 const GENUINE: &str = "/usr/lib/execline/bin";
 const CASES: &str = include_str!("cases.txt");
 
-const PROGRAMS: &str = "background backtick cd define dollarat elgetopt elgetpositionals elglob emptyenv exec execline-cd \
-    execline-umask execlineb exit export fdblock fdclose fdmove fdswap forbacktickx foreground forstdin forx getcwd getpid \
-    heredoc homeof if ifelse ifte ifthenelse importas loopwhilex multidefine multisubstitute pipeline piperw redirfd shift \
+const PROGRAMS: &str = "background backtick case cd define dollarat elgetopt elgetpositionals elglob eltest \
+    emptyenv envfile exec execline-cd \
+    execline-umask execlineb exit export fdblock fdclose fdmove fdreserve fdswap forbacktickx foreground forstdin forx getcwd getpid \
+    heredoc homeof if ifelse ifte ifthenelse importas loopwhilex multidefine multisubstitute pipeline piperw posix-cd posix-umask redirfd runblock shift \
     trap tryexec umask unexport wait withstdinas";
 
 /// A directory with our programs, one that prints its arguments, and files to find.

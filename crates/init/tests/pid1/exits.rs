@@ -171,3 +171,28 @@ fn l43_as_pid_1_the_exit_code_is_the_main_program_s_and_signals_have_their_defau
         assert!(said.contains(line), "{said}");
     }
 }
+
+#[test]
+fn nothing_begins_before_the_descriptor_that_is_waited_for_is_closed() {
+    let place = tempfile::tempdir().unwrap();
+    let fifo = place.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let open = |read| {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(read).write(true).open(&fifo).unwrap()
+    };
+    // A reader of our own, so that neither side waits for the other.
+    let (reader, writer) = (open(true), open(false));
+    let inherit = format!("exec \"$@\" 7<{}", fifo.display());
+    let world = World::through(
+        &["/bin/sh", "-c", &inherit, "sh"],
+        &["/bin/sh", "-c", "echo main runs; exec sleep 1000"],
+        &[("S6_WAIT_FOR_CLOSING_FD", "7")],
+    );
+    let mut client = world.connect();
+    assert!(client.services().iter().all(|one| one.name != "main"));
+    assert!(!world.said().contains("main runs"));
+    drop((reader, writer));
+    world.until_said("main runs");
+}

@@ -3,6 +3,7 @@
 mod differential;
 mod play;
 mod privilege;
+mod scanner;
 mod scenario;
 mod stage;
 mod tools;

@@ -227,17 +227,23 @@ impl Ear {
         let mut random = [0; 6];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).unwrap();
         let name = listener_name(Tain::from_unix(Duration::from_secs(1)), random);
-        let path = dir.join("event").join(std::ffi::OsStr::from_bytes(&name));
+        let name = std::ffi::OsStr::from_bytes(&name);
+        let path = dir.join("event").join(name);
+        // Hidden until it is read from: a listener's FIFO that nobody reads is removed.
+        let hidden = dir
+            .join("event")
+            .join(format!(".{}", name.to_string_lossy()));
         rustix::fs::mknodat(
             rustix::fs::CWD,
-            &path,
+            &hidden,
             FileType::Fifo,
             Mode::from_raw_mode(0o622),
             0,
         )
         .map_err(|error| format!("cannot listen in {}: {error}", dir.display()))?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fifo = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+        let fifo = rustix::fs::open(&hidden, flags, Mode::empty()).unwrap();
+        fs::rename(&hidden, &path).unwrap();
         Ok(Self::Open { fifo, path })
     }
 

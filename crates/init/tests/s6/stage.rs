@@ -78,6 +78,18 @@ impl Stage {
         read(&self.dir.path().join(format!("{name}.log")))
     }
 
+    /// Sends the scanner a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for the scanner's end.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     pub(crate) fn output(&self) -> String {
         read(&self.dir.path().join("output"))
     }

@@ -91,6 +91,14 @@ fn everyday(who: Who, tools: &Tools) -> Vec<String> {
         run("s6-svc", &["-wR", "-T", "60000", "-r"], "a"),
     );
     note("time out", run("s6-svwait", &["-d", "-t", "3000"], "a"));
+    for (lister, end) in [("s6-svlisten1", None), ("s6-svlisten", Some(""))] {
+        let dir = stage.service("a").display().to_string();
+        let svc = tools.0.join("s6-svc").display().to_string();
+        let mut words = vec!["-R", "-t", "60000", &dir];
+        words.extend(end);
+        words.extend([svc.as_str(), "-r"]);
+        note("listen to a restart", run(lister, &words, "a"));
+    }
     note("no such service", run("s6-svok", &[], "nope"));
     note("orders to none", run("s6-svc", &["-u"], "nope"));
     note("scan", run("s6-svscanctl", &["-an"], "."));

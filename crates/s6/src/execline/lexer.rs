@@ -163,20 +163,13 @@ impl Lexer<'_> {
         };
         word.push(match byte {
             b'\n' => return Ok(()),
-            b'a' => 7,
-            b'b' => 8,
-            b't' => b'\t',
-            b'n' => b'\n',
-            b'v' => 11,
-            b'f' => 12,
-            b'r' => b'\r',
             b'0' if self.peek() == Some(b'x') => {
                 self.next();
                 self.number(0, 16, 2)?
             }
             b'0' => self.number(0, 8, 3)?,
             b'1'..=b'9' => self.number(u32::from(byte - b'0'), 10, 2)?,
-            byte => byte,
+            byte => escaped(byte),
         });
         Ok(())
     }
@@ -196,6 +189,20 @@ impl Lexer<'_> {
             Ok(byte) if byte != 0 => Ok(byte),
             _ => Err(self.error(Problem::BadEscape)),
         }
+    }
+}
+
+/// What a letter after a backslash means, as in C; any other byte is itself.
+pub(super) fn escaped(byte: u8) -> u8 {
+    match byte {
+        b'a' => 7,
+        b'b' => 8,
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'v' => 11,
+        b'f' => 12,
+        b'r' => b'\r',
+        byte => byte,
     }
 }
 

@@ -5,5 +5,6 @@
 //! part of the line and execute the rest.
 
 pub mod block;
+pub mod envfile;
 pub mod lexer;
 pub mod substitute;

@@ -40,6 +40,8 @@ pub struct Launch {
     /// A control group of its own, made and entered by the child before anything else. Where that fails it starts without
     /// ([`super::Executed::placed`]): no service should fail to run for want of a group.
     pub cgroup: Option<Place>,
+    /// It is the first process of a PID namespace of its own. The kernel wants `CAP_SYS_ADMIN` for that.
+    pub new_pid_namespace: bool,
     /// The descriptors it gets. Those of 0, 1 and 2 that are not named are `/dev/null`.
     pub fds: Vec<Handover>,
 }
@@ -62,6 +64,7 @@ impl Launch {
             capabilities: Capabilities::Keep,
             parent_death: None,
             cgroup: None,
+            new_pid_namespace: false,
             fds: Vec::new(),
         }
     }

@@ -384,6 +384,9 @@ fn clone_child(child: &InFlight, record: Option<&PidWord<'_>>) -> Result<Pid, Er
     if sharing.descriptors {
         flags |= libc::CLONE_FILES;
     }
+    if child.launch.new_pid_namespace {
+        flags |= libc::CLONE_NEWPID;
+    }
     let mut spare = 0_i32;
     let call = CloneCall {
         flags: usize::try_from(flags).map_err(|_| Errno::INVAL)?,

@@ -19,6 +19,7 @@ pub(in crate::applets) const ROWS: &[Row] = &[
     ("fdclose fd prog...", fdclose),
     ("fdblock [ -n ] fd prog...", fdblock),
     ("fdswap fd1 fd2 prog...", fdswap),
+    ("fdreserve n prog...", fdreserve),
     ("piperw fdr fdw prog...", piperw),
     ("heredoc [ -d ] fd string prog...", heredoc),
 ];
@@ -118,6 +119,23 @@ fn fdswap(call: &mut Call<'_>) -> Outcome {
         descriptors::move_to(other, spare)
     });
     swapped.map_err(|errno| failed(call, &format_args!("swap fds {one} and {other}"), errno))?;
+    call.exec_needed()
+}
+
+/// Tells free numbers; they are still free for the program that follows.
+fn fdreserve(call: &mut Call<'_>) -> Outcome {
+    let wanted = call.number_word()?;
+    let null = File::open("/dev/null").map_err(|error| call.refused(&"open /dev/null", &error))?;
+    let mut held = Vec::new();
+    for _ in 0..wanted {
+        let spare = null.try_clone();
+        held.push(spare.map_err(|error| call.refused(&"reserve a descriptor", &error))?);
+    }
+    for (file, n) in held.iter().zip(0_u32..) {
+        let number = std::os::fd::AsRawFd::as_raw_fd(file).to_string();
+        call.env.set(format!("FD{n}").as_ref(), number.as_ref());
+    }
+    drop(held);
     call.exec_needed()
 }
 

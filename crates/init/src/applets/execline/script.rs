@@ -171,12 +171,42 @@ fn save_variables(call: &mut Call<'_>) {
     call.env.set("EXLVL".as_ref(), level.to_string().as_ref());
 }
 
+/// The other way round: the arguments of the script around this one are the variables again.
+pub(super) fn restore_variables(call: &mut Call<'_>) {
+    let level = call.env.get("EXLVL").and_then(OsStr::to_str);
+    let level: u32 = level.and_then(|level| level.parse().ok()).unwrap_or(0);
+    if level == 0 {
+        return;
+    }
+    call.env.retain(&|name| !is_positional(name));
+    let suffix = format!(":{level}");
+    let saved: Vec<(OsString, OsString)> = call
+        .env
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.to_str()?;
+            let plain = name.strip_suffix(&suffix)?;
+            is_positional(plain.as_bytes()).then(|| (plain.into(), value.to_owned()))
+        })
+        .collect();
+    for (name, value) in saved {
+        let mut renamed = name.clone();
+        renamed.push(&suffix);
+        call.env.unset(&renamed);
+        call.env.set(&name, &value);
+    }
+    match level.checked_sub(1).filter(|level| *level > 0) {
+        Some(level) => call.env.set("EXLVL".as_ref(), level.to_string().as_ref()),
+        None => call.env.unset("EXLVL".as_ref()),
+    }
+}
+
 fn is_positional(name: &[u8]) -> bool {
     name == b"#" || (!name.is_empty() && name.iter().all(u8::is_ascii_digit))
 }
 
 /// The arguments that the variables tell.
-fn arguments_of(call: &Call<'_>) -> Result<Vec<Vec<u8>>, u8> {
+pub(super) fn arguments_of(call: &Call<'_>) -> Result<Vec<Vec<u8>>, u8> {
     let count = call.env.get("#").map(OsStr::to_owned);
     let count = count.ok_or_else(|| call.fatal(&"# not set", USAGE))?;
     let count = call.parse(&count)?;

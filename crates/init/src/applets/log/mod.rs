@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::call::{Call, Outcome, Row, describe};
 use super::complain::USAGE;
+use super::environment::container_variable;
 use super::tai64n::readable;
 use super::zone::Zone;
 use directory::Directory;
@@ -383,17 +384,18 @@ fn logutil_service(call: &mut Call<'_>) -> Outcome {
         fifo = Some(call.argument()?.to_owned());
     }
     let dir = call.word()?.to_owned();
-    let script = call
-        .env
-        .get("S6_LOGGING_SCRIPT")
-        .map(|text| text.to_string_lossy().into_owned());
+    let script = container_variable(call, "S6_LOGGING_SCRIPT".as_ref());
+    let script = script.map(|text| String::from_utf8_lossy(&text).into_owned());
+    let script = script.filter(|text| !text.trim().is_empty());
     let script = script.unwrap_or_else(|| "n20 s1000000 T".to_owned());
     let mut argv: Vec<OsString> = Vec::new();
     if let Some(fifo) = fifo {
-        argv.extend(["redirfd", "-r", "0"].map(OsString::from));
+        argv.extend(["redirfd", "-rnb", "0"].map(OsString::from));
         argv.push(fifo);
     }
-    argv.extend(["s6-setuidgid", "nobody", "exec", "-c", "s6-log", "-b", "--"].map(OsString::from));
+    let users = herm_sys::users::Users::load().unwrap_or_default();
+    let nobody = users.by_name("nobody").map_or("65534:65534", |_| "nobody");
+    argv.extend(["s6-setuidgid", nobody, "exec", "-c", "s6-log", "-b", "--"].map(OsString::from));
     argv.extend(script.split_ascii_whitespace().map(OsString::from));
     argv.push(dir);
     call.exec(&argv)

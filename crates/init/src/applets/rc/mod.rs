@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use herm_s6::rc::database::{Database, Service};
+use herm_s6::rc::database::{Database, Kind, Service};
 use herm_s6::status::Status;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, inotify, open};
@@ -142,7 +142,7 @@ fn rc(call: &mut Call<'_>) -> Outcome {
     }
     match verb.to_str() {
         Some("list" | "listall") => Ok(rc.list(&database, &chosen, verb == "listall")),
-        Some("diff") => Ok(0),
+        Some("diff") => Ok(rc.diff(&database)),
         _ if rc.down => Ok(rc.stop(call, &database, &chosen)),
         _ => Ok(rc.start(call, &database, &chosen)),
     }
@@ -210,6 +210,26 @@ impl Rc {
         0
     }
 
+    /// Longruns that were ordered otherwise than by s6-rc since: its own last word is the file `down`.
+    fn diff(&self, database: &Database) -> u8 {
+        let mut differs = false;
+        for service in &database.services {
+            let Some(status) = self
+                .status(service)
+                .filter(|_| service.kind == Kind::Longrun)
+            else {
+                continue;
+            };
+            let is_meant_up = !self.dir(service).join("down").exists();
+            if status.wanted_up != is_meant_up {
+                differs = true;
+                let sign = if status.wanted_up { '+' } else { '-' };
+                say(&format!("{sign}{}", service.name));
+            }
+        }
+        u8::from(differs)
+    }
+
     fn start(&self, call: &Call<'_>, database: &Database, chosen: &[&Service]) -> u8 {
         let names: Vec<&str> = chosen.iter().map(|service| service.name.as_str()).collect();
         let wanted = database.with_dependencies(&names);
@@ -261,13 +281,21 @@ impl Rc {
     fn stop(&self, call: &Call<'_>, database: &Database, chosen: &[&Service]) -> u8 {
         let names: Vec<&str> = chosen.iter().map(|service| service.name.as_str()).collect();
         let mut worst = 0;
+        // What stays, and so does all that it needs.
+        let mut kept: Vec<&Service> = Vec::new();
         for service in database.with_dependents(&names) {
-            if service.essential && !self.insists {
+            let is_needed = |by: &&Service| by.dependencies.contains(&service.name);
+            if kept.iter().any(is_needed) {
+                kept.push(service);
+                continue;
+            }
+            if service.essential && !self.insists && self.is_up(service) {
+                kept.push(service);
                 if self.verbosity > 0 {
-                    warning(
-                        call.name,
-                        &format_args!("{} is essential and not stopped", service.name),
-                    );
+                    let name = &service.name;
+                    let text =
+                        format_args!("service {name} is marked as essential, not stopping it");
+                    warning(call.name, &text);
                 }
                 continue;
             }

@@ -40,9 +40,9 @@ pub(super) enum Refusal {
     /// Two users have a hand in it.
     TwoOwners(u32, u32),
     /// Others than its owner can write this.
-    WritableByOthers(&'static str),
+    WritableByOthers(String),
     /// A link in it leads through a directory that another user can write.
-    Astray(&'static str),
+    Astray(String),
 }
 
 impl From<io::Error> for Refusal {
@@ -117,10 +117,15 @@ impl Entry {
     /// Whom it runs as: root, if all that decides what runs is root's and nobody else can change
     /// it; else the one other user who owns a part of it.
     pub(super) fn owner(&self, own: u32) -> Result<u32, Refusal> {
+        self.owner_with(own, &["run", "finish"])
+    }
+
+    /// The same where these scripts are what runs.
+    pub(super) fn owner_with(&self, own: u32, scripts: &[&str]) -> Result<u32, Refusal> {
         let dir = self.dir.stat_self()?;
-        let mut parts = vec![("its directory", dir)];
+        let mut parts: Vec<(&str, Stat)> = vec![("its directory", dir)];
         parts.extend(self.above.iter().map(|stat| ("its name", *stat)));
-        for script in ["run", "finish"] {
+        for script in scripts.iter().copied() {
             if let Some(stat) = self.dir.stat(script)? {
                 parts.push((script, stat));
                 if file_type(&stat) == FileType::Symlink {
@@ -145,7 +150,7 @@ impl Entry {
             file_type(stat) != FileType::Symlink && stat.st_mode & OTHERS_WRITE != 0
         };
         match parts.iter().find(loose) {
-            Some((what, _)) if owner == 0 => Err(Refusal::WritableByOthers(what)),
+            Some((what, _)) if owner == 0 => Err(Refusal::WritableByOthers((*what).to_owned())),
             _ => Ok(owner),
         }
     }
@@ -161,7 +166,7 @@ impl Entry {
 
     /// Opens a script to be executed as this user. What is not there is no error of the kind that
     /// says so.
-    pub(super) fn script(&self, name: &'static str, owner: u32) -> Result<OwnedFd, Refusal> {
+    pub(super) fn script(&self, name: &str, owner: u32) -> Result<OwnedFd, Refusal> {
         let file = rustix::fs::openat(&self.dir, name, LOOK, Mode::empty())?;
         if file_type(&rustix::fs::fstat(&file)?) != FileType::Symlink {
             self.check_script(name, &file, owner)?;
@@ -171,13 +176,13 @@ impl Entry {
         let target = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
         self.check_script(name, &target, owner)?;
         if owner == 0 && !leads_straight(&target) {
-            return Err(Refusal::Astray(name));
+            return Err(Refusal::Astray(name.to_owned()));
         }
         Ok(target)
     }
 
     /// It is as it was when the owner was found out.
-    fn check_script(&self, name: &'static str, file: &OwnedFd, owner: u32) -> Result<(), Refusal> {
+    fn check_script(&self, name: &str, file: &OwnedFd, owner: u32) -> Result<(), Refusal> {
         if rustix::process::geteuid().as_raw() != 0 {
             return Ok(());
         }
@@ -187,7 +192,7 @@ impl Entry {
                 return Err(Refusal::TwoOwners(owner, stat.st_uid));
             }
             if owner == 0 && stat.st_mode & OTHERS_WRITE != 0 {
-                return Err(Refusal::WritableByOthers(what));
+                return Err(Refusal::WritableByOthers(what.to_owned()));
             }
         }
         Ok(())
@@ -371,7 +376,7 @@ mod tests {
         std::fs::set_permissions(world.path("a/run"), PermissionsExt::from_mode(0o775)).unwrap();
         assert!(matches!(
             world.owner("a"),
-            Err(Refusal::WritableByOthers("run"))
+            Err(Refusal::WritableByOthers(what)) if what == "run"
         ));
     }
 
@@ -399,7 +404,7 @@ mod tests {
         let entry = world.entry("a").unwrap();
         assert!(matches!(
             entry.script("run", 0),
-            Err(Refusal::Astray("run"))
+            Err(Refusal::Astray(what)) if what == "run"
         ));
     }
 

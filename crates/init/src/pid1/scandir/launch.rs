@@ -4,15 +4,18 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use herm_engine::{Exit, ServiceId};
+use herm_s6::service_directory::Definition;
 use herm_sys::spawn::{Launch, Program};
+use herm_sys::{Errno, record_lock};
 use herm_wire::ServiceSpec;
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::entry::Refusal;
 use crate::pid1::launch::hand_over;
 use crate::pid1::supervisor::Supervisor;
 
 /// A script finds itself under the first of these numbers that is free.
-const SCRIPT_AT: std::ops::Range<i32> = 100..110;
+pub(super) const SCRIPT_AT: std::ops::Range<i32> = 100..110;
 
 /// A script, and what it is told.
 pub(crate) enum Script {
@@ -89,10 +92,46 @@ impl Supervisor {
         launch.argv = words(script, &slot);
         launch.cwd = None;
         launch.cwd_at = Some(entry.dir.into());
+        if let Script::Run = script {
+            launch.new_pid_namespace = self.definition_of(id).new_pid_namespace;
+            self.hold_lock(id, launch)?;
+        }
         let taken = |number: i32| launch.fds.iter().any(|fd| fd.target == number);
         let script_at = SCRIPT_AT.into_iter().find(|number| !taken(*number));
         launch.program = Program::Descriptor { file, script_at };
         self.connect(id, launch)
+    }
+
+    fn definition_of(&self, id: ServiceId) -> Definition {
+        let scan = self.scan_dir.as_ref();
+        let slot = scan.and_then(|scan| scan.slots.get(&id));
+        slot.map(|slot| slot.definition).unwrap_or_default()
+    }
+
+    /// Gives a service the lock it asks for (`lock-fd`). It is the open file's, so it lasts until the
+    /// last process that has the descriptor is gone; none of those outlives its run.
+    fn hold_lock(&self, id: ServiceId, launch: &mut Launch) -> Result<(), Failed> {
+        let Some(target) = self.definition_of(id).lock_fd else {
+            return Ok(());
+        };
+        let failed = |errno: Errno| ("hold its lock".to_owned(), errno.raw_os_error());
+        let target = i32::try_from(target).map_err(|_| failed(Errno::BADF))?;
+        if launch.fds.iter().any(|fd| fd.target == target) {
+            let text = "lock-fd is the number of another descriptor that it has";
+            return Err((text.to_owned(), 0));
+        }
+        let dir = self
+            .state_dir(id, "supervise")
+            .ok_or_else(|| failed(Errno::NOENT))?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o644);
+        let file = openat(&dir, "service-lock", flags, mode).map_err(failed)?;
+        if record_lock::try_hold(&file).map_err(failed)? {
+            hand_over(launch, file, target);
+            Ok(())
+        } else {
+            Err(("hold its lock: somebody else does".to_owned(), 0))
+        }
     }
 
     /// Puts the pipe between a service and its logger in place.

@@ -17,6 +17,7 @@ mod native;
 mod orders;
 mod place;
 mod scan;
+mod scripts;
 mod show;
 mod survive;
 
@@ -49,6 +50,10 @@ pub(crate) struct Scanned {
     pub(crate) kill_ms: Option<u64>,
     /// It has a `finish` script, which may take this long; 0: as long as it takes.
     pub(crate) finish_ms: Option<u64>,
+    /// How long it may take to be ready.
+    pub(crate) start_ms: Option<u64>,
+    /// How long its end may take where everything is stopped.
+    pub(crate) shutdown_ms: Option<u64>,
     /// PID 1's end of its control FIFO, by number.
     control: Option<i32>,
     /// The pipe to its logger, by number: read end, write end.
@@ -140,7 +145,9 @@ pub(crate) struct Record {
 }
 
 record_struct! {
-    Scanned { slot, directory, native, kill_ms, finish_ms, control, pipe }
+    Scanned {
+        slot, directory, native, kill_ms, finish_ms, start_ms, shutdown_ms, control, pipe
+    }
     Record { path, control, locks }
 }
 

@@ -66,6 +66,8 @@ impl Supervisor {
             native: true,
             kill_ms: None,
             finish_ms: None,
+            start_ms: None,
+            shutdown_ms: None,
             control: Some(number_of(&control)),
             pipe: None,
         };

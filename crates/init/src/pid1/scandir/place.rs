@@ -22,7 +22,7 @@ const STATE: &str = "scan";
 /// The lock that every service's is a link to.
 const LOCK: &str = ".lock";
 /// The scanner's own directory.
-const SCANNER: &str = ".s6-svscan";
+pub(super) const SCANNER: &str = ".s6-svscan";
 
 impl ScanDir {
     /// Makes the scan directory, with nothing supervised in it yet.

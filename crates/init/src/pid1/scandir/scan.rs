@@ -191,6 +191,8 @@ impl Supervisor {
                 native: false,
                 kill_ms: None,
                 finish_ms: None,
+                start_ms: None,
+                shutdown_ms: None,
                 control: None,
                 pipe: None,
             }),
@@ -511,12 +513,14 @@ fn define(service: &mut Service, definition: &Definition, finish: bool) {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     if let Some(scanned) = &mut service.scanned {
         scanned.kill_ms = definition.timeout_kill.map(millis);
+        scanned.start_ms = definition.start_within.map(millis);
+        scanned.shutdown_ms = definition.shutdown_grace.map(millis);
         scanned.finish_ms = finish.then(|| definition.timeout_finish.map_or(0, millis));
     }
 }
 
 /// A user's ids and groups; one without an entry in passwd(5) has its directory's group.
-fn ids_of(owner: u32, entry: &Entry) -> Result<Ids, Refusal> {
+pub(super) fn ids_of(owner: u32, entry: &Entry) -> Result<Ids, Refusal> {
     if owner == Supervisor::uid() {
         return Ok(identity::own());
     }

@@ -98,7 +98,7 @@ impl Supervisor {
         }
     }
 
-    fn state_dir(&self, id: ServiceId, name: &str) -> Option<Dir> {
+    pub(super) fn state_dir(&self, id: ServiceId, name: &str) -> Option<Dir> {
         let scanned = self.services.get(id)?.scanned.as_ref()?;
         let scan: &ScanDir = self.scan_dir.as_ref()?;
         let dir = scan.state.open_dir(&scanned.slot).ok()?;

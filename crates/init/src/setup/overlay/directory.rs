@@ -20,6 +20,7 @@ const SETTINGS: &[&str] = &[
     "flag-timeout-killpg",
     "reload-signal",
     "flag-newpidns",
+    "timeout-up",
 ];
 
 /// Shows a script where it lies, or as an executable copy where the image has it as none.

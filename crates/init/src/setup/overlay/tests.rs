@@ -27,12 +27,14 @@ impl World {
             bundles: self.root.path().join("etc/s6-overlay/user-bundles.d"),
             run: self.root.path().join("run"),
             own: "/init".into(),
+            waits_for_legacy: true,
+            legacy_grace: Some(1500),
         }
     }
 
     fn lay_out(&self) -> Result<Laid, OverlayError> {
         sweep(&self.places())?;
-        lay_out(&self.places(), true)
+        lay_out(&self.places())
     }
 
     fn has(&self, path: &str) -> bool {
