@@ -164,19 +164,19 @@ mod tests {
         };
         fs::create_dir(dir.path().join("benchmarks")).unwrap();
         fs::write(dir.path().join("benchmarks/gone.svg"), "").unwrap();
-        fs::write(&places.page, format!("# Mine\n\n{MARK}\nold\n")).unwrap();
+        fs::write(&places.page, format!("# Mine\n\n{MARK}\nstale\n")).unwrap();
         fs::write(
             &places.readme,
-            format!("above\n{README_MARK}\nold\n{README_END}\nbelow\n"),
+            format!("above\n{README_MARK}\nstale\n{README_END}\nbelow\n"),
         )
         .unwrap();
         publish(&results(), &places).unwrap();
         let page = fs::read_to_string(&places.page).unwrap();
-        assert!(page.starts_with("# Mine\n") && !page.contains("old"));
+        assert!(page.starts_with("# Mine\n") && !page.contains("stale"));
         assert!(page.contains("| a crash | asked ≤ 2.00 ms, got 2.00 ms: holds |"));
         let readme = fs::read_to_string(&places.readme).unwrap();
         assert!(readme.starts_with("above\n") && readme.ends_with("\nbelow\n"));
-        assert!(readme.contains("* **4.0 ×** sooner: a service") && !readme.contains("old"));
+        assert!(readme.contains("* **4.0 ×** sooner: a service") && !readme.contains("stale"));
         assert!(dir.path().join("benchmarks/crash.svg").exists());
         assert!(!dir.path().join("benchmarks/gone.svg").exists());
     }
