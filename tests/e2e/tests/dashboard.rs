@@ -1,6 +1,7 @@
 //! The dashboard in a real browser, in front of real containers. What is done there is written in
 //! `tests/e2e/browser`, a scenario a file; here is what stands behind it.
 
+use std::fs::File;
 use std::process::Command;
 
 use herm_e2e::{Container, Image, Options, Volume, docker, repository};
@@ -27,14 +28,28 @@ fn started(options: &Options) -> Container {
     container
 }
 
+/// Node.js, and where it finds the dashboard. It runs in the container's own network where it may: in
+/// the machine's, Chromium takes every container that comes or goes for a change of the network, and
+/// breaks off the connections that it is making.
+fn in_front_of(dashboard: &Container) -> (Command, String) {
+    let network = format!("/proc/{}/ns/net", dashboard.host_pid());
+    if File::open(&network).is_ok() {
+        let mut inside = Command::new("nsenter");
+        inside.args([&format!("--net={network}"), "node"]);
+        return (inside, format!("127.0.0.1:{PORT}"));
+    }
+    let published = docker(&["port", dashboard.name(), PORT]);
+    let address = published.succeeds().lines().next().unwrap_or_default();
+    (Command::new("node"), address.to_owned())
+}
+
 /// Plays a scenario in front of a container's dashboard; what it does in a container it does in
 /// `inside`.
 #[track_caller]
 fn play(scenario: &str, dashboard: &Container, inside: &Container) {
-    let published = docker(&["port", dashboard.name(), PORT]);
-    let address = published.succeeds().lines().next().unwrap_or_default();
+    let (mut browser, address) = in_front_of(dashboard);
     // Whatever a scenario waits for has a guard of its own.
-    let played = Command::new("node")
+    let played = browser
         .arg(repository().join("tests/e2e/browser").join(scenario))
         .env("HERM_DASHBOARD", format!("http://{address}"))
         .env("HERM_CONTAINER", inside.name())
