@@ -18,12 +18,13 @@ use std::ffi::c_char;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
+use super::dispositions::Action;
 use super::failure::Stage;
 use super::plan::{Move, Plan, SessionPlan};
 use crate::raw::{Answer, syscall};
 
-/// A kernel `struct sigaction`, all zero: the default disposition. Two architectures, one size.
-const DEFAULT_ACTION: [u64; 4] = [0; 4];
+/// The default disposition.
+const DEFAULT_ACTION: Action = [0; 4];
 /// `SIG_BLOCK`, `SIG_UNBLOCK`, `SIG_SETMASK` of the kernel: the third.
 const SET_MASK: usize = 2;
 
@@ -297,11 +298,14 @@ fn drop_bounds(plan: &Plan) -> Answer {
     }
     let mut capability = 0;
     while capability < 64 {
-        // EINVAL: past the last one. EPERM: we have none to give, so there are none to drop either.
-        let _ = call(
+        let dropped = call(
             libc::SYS_prctl,
             [reg(libc::PR_CAPBSET_DROP), capability, 0, 0, 0, 0],
         );
+        if dropped.is_err() {
+            // EINVAL: past the last one. EPERM: we may drop none, the others neither.
+            break;
+        }
         capability = capability.wrapping_add(1);
     }
     let clear = reg(libc::PR_CAP_AMBIENT_CLEAR_ALL);
@@ -390,10 +394,9 @@ fn bar_new_privileges(plan: &Plan) -> Answer {
 
 /// Default dispositions first: a handler of the parent's would run in the parent's memory. Ignored signals (Rust ignores
 /// `SIGPIPE`) would survive the exec.
-fn reset_signals(_: &Plan) -> Answer {
-    let mut signal = 1;
-    while signal <= 64 {
-        // EINVAL for KILL and STOP.
+fn reset_signals(plan: &Plan) -> Answer {
+    let mut left = plan.altered;
+    while let Some((signal, rest)) = left.next() {
         let args = [
             signal,
             DEFAULT_ACTION.as_ptr().addr(),
@@ -403,7 +406,7 @@ fn reset_signals(_: &Plan) -> Answer {
             0,
         ];
         let _ = call(libc::SYS_rt_sigaction, args);
-        signal = signal.wrapping_add(1);
+        left = rest;
     }
     let none = 0_u64;
     call(

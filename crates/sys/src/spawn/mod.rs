@@ -20,6 +20,7 @@
 
 mod block;
 mod child;
+mod dispositions;
 mod failure;
 mod launch;
 mod plan;

@@ -6,6 +6,7 @@ use std::ptr;
 use std::sync::atomic::AtomicI32;
 
 use super::block::Report;
+use super::dispositions::Altered;
 use super::failure::SpawnError;
 use super::launch::{Capabilities, Launch, Program, Session};
 use crate::credentials::{self, Ids};
@@ -73,6 +74,8 @@ pub(super) struct Plan {
     pub(super) session: SessionPlan,
     pub(super) limits: Vec<LimitPlan>,
     pub(super) umask: Option<u32>,
+    /// Signals to give their default effect.
+    pub(super) altered: Altered,
     pub(super) ids: NewIds,
     pub(super) drop_capabilities: bool,
     pub(super) cwd: *const c_char,
@@ -90,6 +93,26 @@ pub(super) struct Plan {
     pub(super) env: Vec<*const c_char>,
 }
 
+/// What of ourselves a child has to differ from. None of it changes while a spawner lives.
+#[derive(Debug)]
+pub(super) struct Ourselves {
+    pid: i32,
+    ids: Ids,
+    may_set_groups: bool,
+    altered: Altered,
+}
+
+impl Ourselves {
+    pub(super) fn now() -> Self {
+        Self {
+            pid: rustix::process::getpid().as_raw_pid(),
+            ids: credentials::ids(),
+            may_set_groups: credentials::may_set_groups(),
+            altered: Altered::now(),
+        }
+    }
+}
+
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings
         .iter()
@@ -101,6 +124,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 impl Plan {
     pub(super) fn new(
         launch: &Launch,
+        ours: &Ourselves,
         [null, witness]: [Option<RawFd>; 2],
         sharing: Sharing,
         report: *const Report,
@@ -139,7 +163,7 @@ impl Plan {
         Ok(Self {
             report,
             sharing,
-            parent_pid: rustix::process::getpid().as_raw_pid(),
+            parent_pid: ours.pid,
             past_sources: used.max().map_or(0, |fd| fd.saturating_add(1)),
             past_targets: moves
                 .iter()
@@ -152,7 +176,8 @@ impl Plan {
             session,
             limits: launch.limits.iter().map(limit_plan).collect(),
             umask: launch.umask,
-            ids: new_ids(launch, &credentials::ids(), credentials::may_set_groups()),
+            altered: ours.altered,
+            ids: new_ids(launch, &ours.ids, ours.may_set_groups),
             drop_capabilities: launch.capabilities == Capabilities::DropAll,
             cwd: launch.cwd.as_ref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
             cwd_at,

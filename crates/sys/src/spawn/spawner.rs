@@ -19,7 +19,7 @@ use super::block::{Block, NOT_PLACED, Report};
 use super::child;
 use super::failure::{LaunchFailure, SpawnError, Stage};
 use super::launch::{Launch, Session};
-use super::plan::{Plan, Sharing};
+use super::plan::{Ourselves, Plan, Sharing};
 use super::witness::{Heard, Witness, Witnesses};
 use crate::memfd::PidWord;
 use crate::process;
@@ -27,7 +27,7 @@ use crate::raw::{CloneCall, clone_onto};
 use crate::signals::{SignalSet, set_blocked};
 
 /// Blocks kept for the next children; more are given back to the kernel.
-const POOLED_BLOCKS_MAX: usize = 8;
+const POOLED_BLOCKS_MAX: usize = 4;
 
 /// Starts processes and follows each until it has executed its program. One per process: it decides whether our memory is
 /// dumpable while children are under way.
@@ -35,6 +35,7 @@ const POOLED_BLOCKS_MAX: usize = 8;
 pub struct Spawner {
     null: Option<OwnedFd>,
     traits: KernelTraits,
+    ours: Ourselves,
     pool: Vec<Block>,
     in_flight: Vec<InFlight>,
     witnesses: Witnesses,
@@ -141,7 +142,7 @@ impl InFlight {
 }
 
 impl Spawner {
-    /// Probes what the kernel can do.
+    /// Probes what the kernel can do, and who we are: our user and what signals do to us stay as they are from here on.
     pub fn new() -> Result<Self, Errno> {
         Self::with_traits(KernelTraits::probe())
     }
@@ -151,6 +152,7 @@ impl Spawner {
         Ok(Self {
             null,
             traits,
+            ours: Ourselves::now(),
             pool: Vec::new(),
             in_flight: Vec::new(),
             witnesses: Witnesses::new()?,
@@ -179,7 +181,7 @@ impl Spawner {
         let null = self.null.as_ref().map(AsRawFd::as_raw_fd);
         let witness = self.witnesses.open().map_err(SpawnError::Descriptors)?;
         let own = [null, witness.writer()];
-        let plan = Plan::new(&launch, own, self.sharing(), block.report());
+        let plan = Plan::new(&launch, &self.ours, own, self.sharing(), block.report());
         let mut plan = plan.inspect_err(|_| self.witnesses.close(&witness))?;
         if plan.changes_user() && self.traits.exposes_changed_users {
             plan.sharing = Sharing {
@@ -212,7 +214,6 @@ impl Spawner {
                     in_flight.detach();
                 }
                 self.in_flight.push(in_flight);
-                self.settle();
                 Ok(pid)
             }
             Err(errno) => {
@@ -271,16 +272,15 @@ impl Spawner {
             return;
         }
         self.listen();
-        for child in &mut self.in_flight {
+        let mut index = 0;
+        while let Some(child) = self.in_flight.get_mut(index) {
             if child.stage() > Stage::OwnTable {
                 child.detach();
             }
-        }
-        while let Some(index) = self
-            .in_flight
-            .iter()
-            .position(|child| !child.holds_memory())
-        {
+            if child.holds_memory() {
+                index += 1;
+                continue;
+            }
             let child = self.in_flight.swap_remove(index);
             if let Some(failure) = child.outcome() {
                 self.failed.push((child.pid, failure));
@@ -352,11 +352,8 @@ impl Spawner {
     /// Once no such child is left: root's tools look into `/proc/1` (containers log by `/proc/1/fd/1`), which what is not
     /// dumpable hides even from root without `CAP_SYS_PTRACE`.
     fn allow_dumps(&mut self) {
-        if self
-            .in_flight
-            .iter()
-            .any(|child| child.plan.sharing.memory && child.plan.changes_user())
-        {
+        let is_hidden = |child: &InFlight| child.plan.sharing.memory && child.plan.changes_user();
+        if self.dumpable_before.is_none() || self.in_flight.iter().any(is_hidden) {
             return;
         }
         if let Some(before) = self.dumpable_before.take() {
