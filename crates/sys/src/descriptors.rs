@@ -61,6 +61,16 @@ pub fn is_terminal(number: i32) -> bool {
     unsafe { libc::isatty(number) == 1 }
 }
 
+/// Where descriptors that are kept for long have their numbers.
+const KEPT_FROM: i32 = 1024;
+
+/// Gives a descriptor that is kept for long a high number, so that the low ones stay for those that children are given. A
+/// child has to copy and to close all numbers up to the highest of its own: with ten thousand below it that would take longer
+/// than all the rest of its start. Where there are no such numbers it stays where it is.
+pub fn out_of_the_way(fd: OwnedFd) -> OwnedFd {
+    rustix::io::fcntl_dupfd_cloexec(&fd, KEPT_FROM).unwrap_or(fd)
+}
+
 /// Sets or clears whether operations on a number may block.
 pub fn set_blocking(number: i32, blocking: bool) -> Result<(), Errno> {
     // SAFETY: numbers only.
@@ -97,6 +107,21 @@ mod tests {
         second_reader.read_to_string(&mut text).unwrap();
         assert_eq!(copy(number, number), Err(Errno::INVAL));
         assert_eq!(move_to(number, -1), Err(Errno::BADF));
+    }
+
+    #[test]
+    fn what_is_kept_for_long_leaves_the_low_numbers_free() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let low = reader.as_raw_fd();
+        let kept = out_of_the_way(reader.into());
+        let room = crate::rlimit::get(crate::rlimit::Resource::OpenFiles).soft;
+        if room.is_none_or(|limit| limit > 2048) {
+            assert!(kept.as_raw_fd() >= KEPT_FROM && kept.as_raw_fd() != low);
+        }
+        let flags = rustix::io::fcntl_getfd(&kept).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        writer.write_all(b"x").unwrap();
+        assert_eq!(rustix::io::read(&kept, &mut [0; 2]).unwrap(), 1);
     }
 
     #[test]

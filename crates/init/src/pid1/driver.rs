@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use herm_engine::{Action, Event, Role, RunId, ServiceId, SpawnFailure, Target};
+use herm_sys::descriptors::out_of_the_way;
 use herm_sys::signals::{self, Signal};
 use herm_sys::spawn::{Executed, Launch, LaunchFailure};
 use herm_sys::{Errno, Pid};
@@ -530,6 +531,7 @@ impl Prepared {
 fn service_pipe(ids: &Ids) -> Result<(OwnedFd, OwnedFd), Errno> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::NONBLOCK)?;
+    let read = out_of_the_way(read);
     if ids.uid != Supervisor::uid() {
         let (uid, gid) = (ids.uid, ids.gid);
         let (uid, gid) = (

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use herm_engine::{ServiceId, SortedMap, SortedSet};
+use herm_sys::descriptors::out_of_the_way;
 use herm_sys::fs_at::{Dir, file_type};
 use herm_sys::{Errno, record_lock};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
@@ -250,7 +251,7 @@ fn make_fifo(dir: &Dir, name: &str, user: Option<&Ids>) -> io::Result<OwnedFd> {
     if let Some(ids) = user {
         give(&fifo, ids)?;
     }
-    Ok(fifo)
+    Ok(out_of_the_way(fifo))
 }
 
 /// Makes something another user's, where one may.
