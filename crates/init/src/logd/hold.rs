@@ -234,8 +234,12 @@ impl Hold {
         length: u64,
     ) -> Result<u64, Errno> {
         if self.end < FILE_HEADER_BYTES {
-            write_all(file, &bytes([MAGIC, FILE_HEADER_BYTES]), 0)?;
-            (self.start, self.end) = (FILE_HEADER_BYTES, FILE_HEADER_BYTES);
+            // All in one: a line that comes in two halves is nothing rare.
+            let header = bytes([MAGIC, FILE_HEADER_BYTES, kind, run, length]);
+            write_all(file, &header, 0)?;
+            self.start = FILE_HEADER_BYTES;
+            self.end = FILE_HEADER_BYTES + RECORD_HEADER_BYTES;
+            return Ok(FILE_HEADER_BYTES);
         }
         if let Some(last) = self.growing.take() {
             let length = self.end - last.data_at;

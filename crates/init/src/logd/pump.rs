@@ -4,8 +4,8 @@
 //! to the log and handed to stdout; then they are spliced away. Killed anywhere, the log daemon
 //! leaves in the pipe (of which PID 1 keeps a read end) all that isn't in the log: its successor
 //! repeats a chunk at most. The beginning of a line stays in the pipe while there is more to read
-//! behind it, and moves to the [`Hold`](super::hold::Hold) when there isn't, so that a pipe is
-//! always empty in the end, whatever its size, and level-triggered epoll is enough.
+//! behind it, and moves to the [`Hold`](super::hold::Hold) when there isn't or the pipe may be small,
+//! so that a pipe is always empty in the end, whatever its size, and level-triggered epoll is enough.
 //!
 //! What can't be teed (it is no pipe, or a seccomp profile forbids it) is read first and written
 //! then. A kill loses the whole lines of that chunk.
@@ -27,6 +27,9 @@ use crate::logproto::{Forward, FromLogd, Stats};
 
 /// What is moved at once: a pipe's usual size.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A chunk of this size may have filled its pipe: pipes shrink to two pages for users who have many.
+const SMALL_PIPE_BYTES: usize = 8 * 1024;
 
 /// A run whose output is being logged.
 #[derive(Debug)]
@@ -168,7 +171,12 @@ impl Pump {
         self.write(run, sinks, now);
         sinks.hold.release(run.id);
         if in_pipe {
-            run.stats.bytes += self.consume(run, whole.len()) as u64;
+            let consumed = self.consume(run, whole.len());
+            run.stats.bytes += consumed as u64;
+            if chunk.len() <= SMALL_PIPE_BYTES && consumed == whole.len() && !tail.is_empty() {
+                // Left behind, it would take half of a small pipe from the writer.
+                self.hold(run, sinks, tail, in_pipe);
+            }
         } else {
             run.stats.bytes += rest.len() as u64;
             if !tail.is_empty() {
