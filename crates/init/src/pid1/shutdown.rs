@@ -227,6 +227,10 @@ impl Supervisor {
 
     /// Kills everyone below us but the log daemon.
     fn kill_stragglers(&mut self) {
+        // Nearly always there is nobody, and then there is no need to look at every process there is.
+        if self.others().is_some_and(|others| others.is_empty()) {
+            return;
+        }
         self.sight.forget();
         let Ok(census) = self.sight.census() else {
             return;
@@ -301,12 +305,17 @@ impl Supervisor {
 
     /// Whether nobody but the loggers is below us.
     fn is_alone(&self) -> bool {
+        self.others().is_none_or(|others| others.is_empty())
+    }
+
+    /// Our children but for the loggers; `None` where the kernel doesn't list them.
+    fn others(&self) -> Option<Vec<herm_sys::Pid>> {
         let ours = self
             .loggers()
             .into_iter()
             .map(herm_sys::Pid::as_raw_pid)
             .collect();
-        super::known_set::strays(&ours).is_none_or(|others| others.is_empty())
+        super::known_set::strays(&ours)
     }
 
     /// When the end goes on by itself.

@@ -45,7 +45,7 @@ pub(crate) fn main(options: Options) -> u8 {
                     .warn(&format!("there is no catch-all logger: {error}")),
             }
             supervisor.begin_boot();
-            end(&mut supervisor)
+            end(supervisor)
         }
         Err(why) => {
             output.error(&why);
@@ -54,10 +54,12 @@ pub(crate) fn main(options: Options) -> u8 {
     }
 }
 
-/// Runs to the end, which may be a script's.
-fn end(supervisor: &mut Supervisor) -> u8 {
+/// Runs to the end, which may be a script's. Then the kernel takes back all at once what would be given
+/// back piece by piece, while whoever started the container waits.
+fn end(mut supervisor: Supervisor) -> u8 {
     let code = supervisor.run();
     supervisor.become_finish_script();
+    std::mem::forget(supervisor);
     code
 }
 
@@ -100,7 +102,7 @@ pub(crate) fn go_on(resumption: &Resumption) -> u8 {
                     .error("three faults in a minute; everything is stopped in order");
                 supervisor.begin_shutdown(Some(FAULT));
             }
-            end(&mut supervisor)
+            end(supervisor)
         }
         Err(why) => {
             Output::new(Level::Error).error(&format!("cannot go on: {why}; ending everyone"));
