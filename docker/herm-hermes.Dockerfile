@@ -60,4 +60,6 @@ ENV HERMES_HOME=/opt/data \
     PYTHONUNBUFFERED=1
 VOLUME /opt/data
 WORKDIR /opt/hermes
+# Everything serves that should: asked of the supervisor, without a network, by any user.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["/usr/bin/herm", "health"]
 ENTRYPOINT ["/init"]

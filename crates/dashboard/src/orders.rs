@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use herm_home::markers::write_planned_stop;
 use herm_home::profile::{self, CreateOptions, Source};
 use herm_home::{HomeError, ProfileName, handover};
+pub(crate) use herm_wire::verdict::label;
 use herm_wire::{Body, ErrorCode, Kind, Op, ServiceView, VerbOptions};
 use serde::{Deserialize, Serialize};
 
@@ -63,11 +64,6 @@ impl Verb {
             .into_iter()
             .find(|verb| verb.word() == word)
     }
-}
-
-/// What people call it.
-pub(crate) fn label(service: &ServiceView) -> &str {
-    service.profile.as_deref().unwrap_or(&service.name)
 }
 
 /// Carries out a verb and waits for its result. What another instance runs, that one is asked for.

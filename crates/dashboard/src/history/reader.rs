@@ -24,7 +24,9 @@ pub struct Reader(Connection);
 pub struct Moment {
     /// Its number; later ones are larger.
     pub id: i64,
-    /// When, in milliseconds since 1970.
+    /// When (RFC 3339).
+    pub at: String,
+    /// The same in milliseconds since 1970.
     pub at_ms: i64,
     /// The run of the supervisor.
     pub instance: String,
@@ -103,6 +105,16 @@ impl Reader {
         rows.collect()
     }
 
+    /// The moments since a time, oldest first.
+    pub fn moments_since(&self, since_ms: i64) -> rusqlite::Result<Vec<Moment>> {
+        let mut statement = self.0.prepare(
+            "SELECT id, at_ms, instance, kind, service, state, words, code, signal FROM moment
+             WHERE at_ms >= ?1 ORDER BY at_ms, id",
+        )?;
+        let rows = statement.query_map([since_ms], moment)?;
+        rows.collect()
+    }
+
     /// The states of a service since a time, oldest first; the one it was in then comes first.
     pub fn spells(&self, service: &str, since_ms: i64) -> rusqlite::Result<Vec<Spell>> {
         let mut statement = self.0.prepare(
@@ -153,9 +165,11 @@ impl Reader {
 }
 
 fn moment(row: &Row<'_>) -> rusqlite::Result<Moment> {
+    let at_ms = row.get(1)?;
     Ok(Moment {
         id: row.get(0)?,
-        at_ms: row.get(1)?,
+        at: herm_wire::time::rfc3339(at_ms),
+        at_ms,
         instance: row.get(2)?,
         kind: row.get(3)?,
         service: row.get(4)?,

@@ -167,7 +167,8 @@ pub fn changes(instance: &str, old: Option<&ServiceView>, new: &ServiceView) -> 
         };
         entries.push(moment("order", &new.since, words.to_owned()));
     }
-    if old.state != new.state || old.health != new.health {
+    let unhealthy = |view: &ServiceView| view.health.as_deref() == Some("unhealthy");
+    if old.state != new.state || unhealthy(old) != unhealthy(new) {
         let words = match &new.health {
             Some(health) if health != "healthy" => format!("{}; {health}", new.reason),
             _ => new.reason.clone(),
@@ -438,6 +439,9 @@ mod tests {
             ["exit", "restart", "state"]
         );
         assert!(changes("i", Some(&failed()), &failed()).is_empty());
+        let mut healthy = running();
+        healthy.health = Some("healthy".into());
+        assert!(changes("i", Some(&running()), &healthy).is_empty());
     }
 
     fn write(home: &Path, entries: &[Entry]) {
@@ -464,6 +468,19 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_happened_since_a_time_is_told_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &changes("i", None, &running()));
+        write(dir.path(), &changes("i", Some(&running()), &failed()));
+        let reader = Reader::open(&Home::new(dir.path())).unwrap().unwrap();
+        let all = reader.moments_since(0).unwrap();
+        assert!(all.is_sorted_by_key(|moment| moment.at_ms) && all.len() == 4);
+        assert_eq!(all[0].at, "2026-11-20T20:00:00.000Z");
+        let later = reader.moments_since(all[0].at_ms + 1).unwrap();
+        assert!(later.iter().all(|moment| moment.id != all[0].id));
     }
 
     #[test]

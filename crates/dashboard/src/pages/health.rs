@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
+use herm_wire::verdict::missing;
 
 use crate::app::App;
-use crate::pages::parts::is_in_trouble;
 
 /// `GET /healthz`.
 pub(crate) async fn alive(State(app): State<Arc<App>>) -> Response {
@@ -21,7 +21,7 @@ pub(crate) async fn alive(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let picture = app.live.picture();
     let booted = picture.hello.as_ref().is_some_and(|hello| hello.booted) && !picture.stopping;
-    let sound = !picture.services.values().any(is_in_trouble);
+    let sound = missing(picture.services.values()).next().is_none();
     drop(picture);
     if booted {
         verdict(sound, "something that should run does not serve")

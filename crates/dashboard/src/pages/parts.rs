@@ -1,6 +1,7 @@
 //! Pieces that several pages are made of.
 
 use herm_home::profile::ProfileInfo;
+pub(crate) use herm_wire::verdict::is_in_trouble;
 use herm_wire::verdict::state_word;
 use herm_wire::{Desired, Kind, LastExit, ServiceView, State};
 use maud::{Markup, PreEscaped, html};
@@ -66,15 +67,6 @@ pub(crate) fn word_class(word: &str) -> &'static str {
         "served" | "remote" => "sv",
         _ => "sd",
     }
-}
-
-/// Whether it should run and doesn't serve.
-pub(crate) fn is_in_trouble(service: &ServiceView) -> bool {
-    let failed = matches!(
-        service.state,
-        State::Backoff | State::Parked | State::Failed
-    );
-    service.desired == Desired::Up && (failed || service.health.as_deref() == Some("unhealthy"))
 }
 
 /// How it ended the last time, in a few words.

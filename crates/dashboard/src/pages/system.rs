@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -102,7 +101,7 @@ fn measure(root: &Path) -> Disk {
 
 fn supervisor(app: &App) -> Markup {
     let hello = app.live.picture().hello.clone();
-    let latency = app.latency_us.load(Ordering::Relaxed);
+    let latency = app.latency.last_us();
     html! {
         section.card {
             h2 { "Supervisor" }

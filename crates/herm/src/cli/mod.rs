@@ -7,7 +7,7 @@ mod profile;
 mod service;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
@@ -29,6 +29,9 @@ const STYLES: Styles = Styles::styled()
 const EXIT_CODES: &str = "Exit codes:\n  \
     0 done · 1 failed · 2 usage · 3 not running · 4 no such profile or service\n  \
     5 not permitted · 78 bad configuration · 124 timed out";
+
+const HEALTH_EXITS: &str = "Exits 0 or 1, as HEALTHCHECK wants it. What is only on its way (a boot, a start) is not healthy yet.";
+const EVENTS_KEPT: &str = "What has happened is kept in the home (.herm/history.db), at most 90 days; it needs no supervisor.";
 
 /// Runs many agents, each with its gateway, and keeps them running.
 #[derive(Debug, Parser)]
@@ -151,14 +154,17 @@ pub(crate) enum Command {
     /// Show everything at a glance, the verdict first
     #[command(after_help = examples(&["herm status", "herm status --json"], ""))]
     Status(Format),
+    /// Say whether everything serves that should: for HEALTHCHECK and probes
+    #[command(after_help = examples(&["herm health", "herm health --alive"], HEALTH_EXITS))]
+    Health(HealthArgs),
     /// Watch everything live, full screen, and start and stop services by key
     #[command(after_help = examples(&["herm top", "docker exec -it -u hermes CONTAINER herm top"], ""))]
     Top,
     /// Show the kept logs of services or profiles, interleaved by time
     #[command(after_help = examples(&["herm logs writer", "herm logs -f -n 20 writer coder", "herm logs --since 10m --grep 'error|timeout' writer"], ""))]
     Logs(LogsArgs),
-    /// Show what happens, as it happens
-    #[command(after_help = examples(&["herm events -f", "herm events -f --json | jq .event"], ""))]
+    /// Show what has happened, also before the last restart, and what happens, as it happens
+    #[command(after_help = examples(&["herm events --since 12h", "herm events -n 20 writer", "herm events -f", "herm events -f --json | jq .event"], EVENTS_KEPT))]
     Events(EventsArgs),
     /// Say in one sentence why a service is as it is and what happens next
     #[command(after_help = examples(&["herm why writer", "herm why gateway-writer --json"], ""))]
@@ -247,15 +253,44 @@ pub(crate) enum Since {
     /// This long before now.
     Ago(Duration),
     /// At this time.
-    At(std::time::SystemTime),
+    At(SystemTime),
+}
+
+impl Since {
+    /// The time that is meant.
+    pub(crate) fn time(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(span) => now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
 }
 
 /// `herm events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// Go on until interrupted; without it, print what is so now and end
+    /// Only of these services or profiles
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Go on with what happens until interrupted; with neither -n nor --since, after how it is now
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// The last N of those that are kept; default 50, with --since all
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    pub(crate) lines: Option<usize>,
+    /// Only what is younger: a duration (90s, 10m, 12h, 1d) or a time (2026-11-20T20:30:00Z)
+    #[arg(long, value_name = "T", value_parser = since)]
+    pub(crate) since: Option<Since>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// `herm health`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Only whether the supervisor answers: for whatever would restart the whole container
+    #[arg(long)]
+    pub(crate) alive: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

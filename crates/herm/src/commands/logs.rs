@@ -161,12 +161,8 @@ fn show(sources: &[Source], view: &LogView, format: Format) -> Outcome {
 
 /// The earliest time shown, in the text form of the log's own times.
 fn bound(since: Since, now: SystemTime) -> String {
-    let at = match since {
-        Since::At(at) => at,
-        Since::Ago(span) => now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH),
-    };
     // Without the Z a time sorts before the same second with a fraction.
-    herm_home::clock::rfc3339(at)
+    herm_home::clock::rfc3339(since.time(now))
         .trim_end_matches('Z')
         .to_owned()
 }

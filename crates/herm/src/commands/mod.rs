@@ -7,6 +7,7 @@ mod foreground;
 mod gateway;
 #[cfg(feature = "generate")]
 mod generate;
+mod health;
 mod logs;
 mod pages;
 mod probe;
@@ -23,6 +24,7 @@ pub(crate) use logs::{LogTail, Pattern, pattern};
 pub(crate) use up::UP_VARIABLE;
 
 use herm_home::name::nearest;
+use herm_wire::verdict::label;
 use herm_wire::{Body, ExitCode, Op, ServiceView, State};
 
 use crate::cli::{Cli, Command};
@@ -40,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Profile(command) => profile::run(&context, command).map(done),
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Status(format) => supervisor::status(&context, format),
+        Command::Health(args) => health::run(&context, &args),
         Command::Top => top::run(&context).map(done),
         Command::Logs(args) => logs::run(&context, &args.names, &args.view, args.format).map(done),
         Command::Events(args) => events::run(&context, &args).map(done),
@@ -113,11 +116,7 @@ fn with_names(client: &mut Client, name: &str, mut failure: Failure) -> Failure 
     let Ok((_, services)) = services_of(client) else {
         return failure;
     };
-    let known = || {
-        services
-            .iter()
-            .map(|service| service.profile.as_deref().unwrap_or(&service.name))
-    };
+    let known = || services.iter().map(label);
     let near = nearest(name, known())
         .map(|near| format!(" (did you mean {near:?}?)"))
         .unwrap_or_default();

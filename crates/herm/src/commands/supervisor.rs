@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use herm_wire::{Body, BootStep, ExitCode, Op, ServiceView, State, verdict};
+use herm_wire::{Body, BootStep, ExitCode, Op, ServiceView, State};
 use serde::Serialize;
 
 use super::{logs, named_service, services_of};
@@ -12,7 +12,7 @@ use crate::context::{Context, no_supervisor};
 use crate::failure::Outcome;
 use crate::keeper;
 use crate::launch::LaunchFacts;
-use crate::output::{Out, Tone, explain, services_tree};
+use crate::output::{Out, Tone, explain, services_tree, verdict_now};
 
 /// `herm status --json`.
 #[derive(Debug, Serialize)]
@@ -72,7 +72,7 @@ pub(super) fn status(context: &Context, format: Format) -> Outcome<ExitCode> {
         return no_status(context, format, &mut out);
     };
     let (instance, services) = services_of(&mut client)?;
-    let verdict = verdict(&services);
+    let verdict = verdict_now(&services, SystemTime::now());
     let boot = BootTroubles::of(&mut client)?;
     if format.json {
         out.json(&Status {
@@ -120,7 +120,7 @@ fn print_status(
     }
     boot.print(out)?;
     out.line("")?;
-    services_tree(out, services)
+    services_tree(out, services, last_said)
 }
 
 fn no_status(context: &Context, format: Format, out: &mut Out) -> Outcome<ExitCode> {
@@ -139,6 +139,15 @@ fn no_status(context: &Context, format: Format, out: &mut Out) -> Outcome<ExitCo
     Ok(ExitCode::NotRunning)
 }
 
+/// What a service that has failed said last: mostly the reason.
+fn last_said(service: &ServiceView) -> Option<String> {
+    let failed = matches!(
+        service.state,
+        State::Parked | State::Backoff | State::Failed
+    );
+    failed.then(|| logs::last_line(service)).flatten()
+}
+
 /// `herm why NAME`.
 pub(super) fn why(context: &Context, args: &WhyArgs) -> Outcome {
     #[derive(Serialize)]
@@ -151,11 +160,7 @@ pub(super) fn why(context: &Context, args: &WhyArgs) -> Outcome {
         service: &'a ServiceView,
     }
     let service = named_service(&mut context.supervisor()?, &args.name)?;
-    let failed = matches!(
-        service.state,
-        State::Parked | State::Backoff | State::Failed
-    );
-    let last_line = failed.then(|| logs::last_line(&service)).flatten();
+    let last_line = last_said(&service);
     let sentence = explain(&service, SystemTime::now());
     let mut out = Out::stdout();
     if args.format.json {

@@ -14,6 +14,9 @@ use herm_wire::{
 /// Its name. A service of an image that has it already is that image's dashboard, and stays (L29).
 pub(super) const NAME: &str = "dashboard";
 
+/// Between two looks whether it serves: one that hangs is replaced within a minute.
+const HEALTH_INTERVAL_MS: u64 = 10_000;
+
 /// Whether it is herm's own, by where its output is kept.
 pub(super) fn is_ours(home: &Home, known: &ServiceView) -> bool {
     known.log_dir.as_deref() == Some(&*log_dir(home).to_string_lossy())
@@ -60,7 +63,7 @@ pub(super) fn spec(home: &Home) -> ServiceSpec {
         },
         health: probe.map(|probe| HealthSpec {
             probe,
-            interval_ms: None,
+            interval_ms: Some(HEALTH_INTERVAL_MS),
             timeout_ms: None,
             threshold: None,
         }),

@@ -11,7 +11,7 @@ use herm_wire::{State, verdict};
 use serde::Serialize;
 
 pub(crate) use foreign::{level_of, plain, safe};
-pub(crate) use service::{describe, explain, services_table, services_tree, uptime};
+pub(crate) use service::{describe, explain, services_table, services_tree, uptime, verdict_now};
 pub(crate) use table::Table;
 pub(crate) use words::{cause, coming};
 
@@ -129,6 +129,16 @@ pub(crate) fn tone_of(state: State) -> Tone {
         State::Starting | State::Stopping | State::Backoff => Tone::Busy,
         State::Parked | State::Failed => Tone::Bad,
         State::Down | State::Disabled => Tone::Dim,
+    }
+}
+
+/// The same for the word of a state, as the history has it.
+pub(crate) fn tone_of_word(state: &str) -> Tone {
+    match state {
+        "running" | "served" | "remote" => Tone::Good,
+        "starting" | "stopping" | "backoff" => Tone::Busy,
+        "parked" | "failed" => Tone::Bad,
+        _ => Tone::Dim,
     }
 }
 

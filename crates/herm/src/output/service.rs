@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use herm_wire::verdict::{label, verdict_with};
 use herm_wire::{Desired, Kind, LastExit, ServiceView, State};
 
 use super::words::{ago, cause, coming, human_duration};
-use super::{Out, Table, Tone, tone_of, word};
+use super::{Out, Table, Tone, plain, tone_of, word};
 use crate::failure::Outcome;
 
 /// A table of services.
@@ -25,8 +26,13 @@ pub(crate) fn services_table<'a>(services: impl IntoIterator<Item = &'a ServiceV
     table
 }
 
-/// The tree of `herm status`: kinds as branches, services as leaves.
-pub(crate) fn services_tree(out: &mut Out, services: &[ServiceView]) -> Outcome {
+/// The tree of `herm status`: kinds as branches, services as leaves, and below one that failed what
+/// it said last.
+pub(crate) fn services_tree(
+    out: &mut Out,
+    services: &[ServiceView],
+    last_said: impl Fn(&ServiceView) -> Option<String>,
+) -> Outcome {
     let branches = [
         (Kind::Main, "main program"),
         (Kind::Gateway, "gateways"),
@@ -46,10 +52,10 @@ pub(crate) fn services_tree(out: &mut Out, services: &[ServiceView]) -> Outcome 
             .max()
             .unwrap_or(0);
         for (index, service) in leaves.iter().enumerate() {
-            let twig = if index + 1 == leaves.len() {
-                "└─"
+            let (twig, trunk) = if index + 1 == leaves.len() {
+                ("└─", " ")
             } else {
-                "├─"
+                ("├─", "│")
             };
             let state = out.paint(
                 &format!("{:<8}", word(service.state)),
@@ -61,14 +67,13 @@ pub(crate) fn services_tree(out: &mut Out, services: &[ServiceView]) -> Outcome 
                 facts(service)
             );
             out.line(text.trim_end())?;
+            if let Some(said) = last_said(service) {
+                let said = out.paint(&plain(&said), Tone::Dim);
+                out.line(format!("{trunk}  {:<width$}  last said: {said}", ""))?;
+            }
         }
     }
     Ok(())
-}
-
-/// What a person calls it: a gateway by its profile.
-fn label(service: &ServiceView) -> &str {
-    service.profile.as_deref().unwrap_or(&service.name)
 }
 
 /// The rest of a leaf: what matters about a service in this state.
@@ -95,6 +100,7 @@ fn facts(service: &ServiceView) -> String {
     if !settled {
         facts.push(cause(&service.reason));
     }
+    facts.extend(when(service, SystemTime::now()));
     if let Some(next) = &service.next {
         facts.push(coming(next, SystemTime::now()));
     }
@@ -146,6 +152,17 @@ pub(crate) fn describe(out: &mut Out, service: &ServiceView, now: SystemTime) ->
         }
     }
     Ok(())
+}
+
+/// The verdict on all services, with how long ago it was for what has ended for good.
+pub(crate) fn verdict_now(services: &[ServiceView], now: SystemTime) -> String {
+    verdict_with(services, |service| when(service, now))
+}
+
+/// How long ago it came to an end by itself, where it did.
+fn when(service: &ServiceView, now: SystemTime) -> Option<String> {
+    let ended = matches!(service.state, State::Parked | State::Failed);
+    ended.then(|| ago(&service.since, now))
 }
 
 /// `herm why`: one sentence with the state, the cause, and what comes next.
@@ -285,6 +302,14 @@ mod tests {
             "writer is parked: exit 78, bad configuration (60 s ago after 400 ms); it \
              starts when its configuration or environment files change, or on `herm -p writer \
              gateway start`."
+        );
+    }
+
+    #[test]
+    fn the_verdict_says_how_long_ago_it_was() {
+        assert_eq!(
+            verdict_now(&[parked()], now() + Duration::from_secs(60)),
+            "0 of 1 gateway running; writer parked 2 min ago: exit 78, bad configuration"
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use herm_wire::{Kind, ServiceView, State, verdict};
+use herm_wire::{Kind, ServiceView, State};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Flex, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Row, Table, TableState};
 
 use super::model::{Mode, Model};
-use crate::output::{Tone, cause, coming, plain, tone_of, uptime};
+use crate::output::{Tone, cause, coming, plain, tone_of, uptime, verdict_now};
 
 pub(super) use crate::output::word;
 
@@ -37,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: SystemTime) {
         Constraint::Length(1),
     ];
     let [head, tree, log, foot] = Layout::vertical(parts).areas(frame.area());
-    draw_head(frame, head, model);
+    draw_head(frame, head, model, now);
     draw_tree(frame, tree, model, now);
     draw_log(frame, log, model);
     draw_foot(frame, foot, model);
@@ -46,9 +46,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: SystemTime) {
     }
 }
 
-fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, now: SystemTime) {
     let services = model.services();
-    let first = Line::from(verdict(&services)).style(Style::new().add_modifier(Modifier::BOLD));
+    let first =
+        Line::from(verdict_now(&services, now)).style(Style::new().add_modifier(Modifier::BOLD));
     let second = match (&model.lost, &model.notice) {
         (Some(lost), _) => Line::styled(lost.as_str(), style(Tone::Bad)),
         (None, Some(notice)) => Line::styled(plain(notice), style(Tone::Busy)),
@@ -302,7 +303,8 @@ mod tests {
         let screen = screen(&model, 120, 24);
         let lines: Vec<&str> = screen.lines().collect();
         assert!(
-            lines[0].starts_with("1 of 2 gateways running; gateway-writer parked: exit 78"),
+            lines[0]
+                .starts_with("1 of 2 gateways running; gateway-writer parked 60 s ago: exit 78"),
             "{screen}"
         );
         assert!(

@@ -77,6 +77,7 @@ fn view(name: &str, desired: Want) -> ServiceView {
         memory_bytes: None,
         cpu_percent: None,
         log_dir: None,
+        log_dropped_lines: 0,
         uid: None,
         survivors: Vec::new(),
     }
