@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use herm_wire::{Op, ServiceView};
+use herm_wire::ServiceView;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::auth::Auth;
@@ -16,6 +16,7 @@ use crate::doctor::Doctor;
 use crate::homeview::HomeCache;
 use crate::live::{Live, Update};
 use crate::logs::feed::Feeds;
+use crate::metrics::latency::Latency;
 use crate::options::{Options, StartError};
 use crate::remote;
 use crate::sample::{self, Samples};
@@ -57,8 +58,8 @@ pub(crate) struct App {
     pub(crate) handovers: Semaphore,
     /// Another one after every start, so that pages know that theirs is of an earlier.
     pub(crate) run: String,
-    /// How long PID 1 took to answer the last time it was asked, in microseconds.
-    pub(crate) latency_us: std::sync::atomic::AtomicU64,
+    /// How long PID 1 takes to answer.
+    pub(crate) latency: Latency,
 }
 
 impl App {
@@ -78,7 +79,7 @@ impl App {
             readers: Semaphore::new(MAX_READERS),
             handovers: Semaphore::new(remote::AT_ONCE),
             run: hex(&random::<8>().map_err(StartError::failed)?),
-            latency_us: 0.into(),
+            latency: Latency::default(),
             options,
         })
     }
@@ -113,10 +114,9 @@ impl App {
 
     async fn measure_latency(&self) {
         let asked = Instant::now();
-        if self.control.ask(Op::Hello).await.is_ok() {
-            let took = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.latency_us
-                .store(took, std::sync::atomic::Ordering::Relaxed);
+        // To connect is to say hello and to be answered.
+        if self.control.connect().await.is_ok() {
+            self.latency.took(asked.elapsed());
         }
     }
 

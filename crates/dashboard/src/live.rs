@@ -10,6 +10,7 @@ use herm_wire::{ErrorBody, Event, EventBody, Hello, Op, Reply, ServiceView};
 use tokio::sync::broadcast;
 
 use crate::control::Control;
+use crate::metrics::Exits;
 
 /// Changes kept for a reader that is slower than they come; one that falls further behind is told
 /// to look at everything anew.
@@ -29,8 +30,8 @@ pub(crate) struct Picture {
     pub(crate) services: BTreeMap<String, ServiceView>,
     /// Everything is being stopped.
     pub(crate) stopping: bool,
-    /// Exits seen since the dashboard started, by service and code or signal.
-    pub(crate) exits: BTreeMap<(String, String), u64>,
+    /// Exits seen since the dashboard started.
+    pub(crate) exits: Exits,
 }
 
 /// What changed.
@@ -201,8 +202,8 @@ impl Picture {
             return;
         }
         let how = match (exit.code, exit.signal) {
-            (Some(code), _) => format!("code=\"{code}\""),
-            (None, Some(signal)) => format!("signal=\"{signal}\""),
+            (Some(code), _) => code.to_string(),
+            (None, Some(signal)) => format!("signal-{signal}"),
             (None, None) => return,
         };
         *self.exits.entry((new.name.clone(), how)).or_default() += 1;

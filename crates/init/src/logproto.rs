@@ -60,7 +60,7 @@ pub const ARGV0: &str = "herm-logd";
 pub const CONTROL_FD: i32 = 0;
 
 /// The version of the messages' layout, with which each begins.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The longest message: two paths of 4,096 bytes each, a name of 251, and some numbers.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -258,6 +258,8 @@ pub enum FromLogd {
         run: u64,
         /// How many.
         lines: u64,
+        /// Lines dropped for good since the last such message, whether the log tells of them or not.
+        lost: u64,
     },
     /// The answer to [`ToLogd::Stats`]; not sent for a run that isn't open.
     Stats(Stats),
@@ -343,7 +345,7 @@ record_enum! {
         1 => Eof { run, bytes, dropped },
         2 => Alive,
         3 => Flushed { token },
-        4 => Dropped { run, lines },
+        4 => Dropped { run, lines, lost },
         5 => Stats(stats),
         6 => Problem { run, text },
         7 => Finished,
@@ -599,7 +601,7 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(run in any::<u64>(), lines in any::<u64>(), text in ".{0,200}") {
             for message in [
-                FromLogd::Dropped { run, lines },
+                FromLogd::Dropped { run, lines, lost: lines / 2 },
                 FromLogd::Problem { run: Some(run), text: text.clone() },
             ] {
                 prop_assert_eq!(decode::<FromLogd>(&encode(&message).unwrap()).unwrap(), message);

@@ -127,6 +127,10 @@ pub struct ServiceView {
     /// Directory of its kept log, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_dir: Option<String>,
+    /// Lines of it that its kept log could not take and that are lost, since the supervisor started or
+    /// replaced itself; left out where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_dropped_lines: u64,
     /// Uid it runs as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
@@ -139,6 +143,11 @@ pub struct ServiceView {
     /// Processes of an earlier run that still live, where there are any.
     #[serde(default, skip_serializing_if = "alloc::vec::Vec::is_empty")]
     pub survivors: alloc::vec::Vec<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ServiceView {
@@ -165,6 +174,7 @@ impl ServiceView {
             memory_bytes: None,
             cpu_percent: None,
             log_dir: None,
+            log_dropped_lines: 0,
             uid: None,
             requires: alloc::vec::Vec::new(),
             after: alloc::vec::Vec::new(),

@@ -325,13 +325,16 @@ impl Server {
             return;
         }
         let report = self.sinks.directories.report();
-        for (run, lines) in report.lost {
-            if let Some(run) = self.keys.get(&run).and_then(|key| self.runs.get_mut(key)) {
+        for (run, lines) in &report.lost {
+            if let Some(run) = self.keys.get(run).and_then(|key| self.runs.get_mut(key)) {
                 run.stats.dropped += lines;
             }
         }
         for (run, lines) in report.owed {
-            self.sinks.outbox.push(FromLogd::Dropped { run, lines });
+            let lost = report.lost.iter().filter(|(of, _)| *of == run);
+            let lost = lost.map(|(_, lines)| lines).sum();
+            let message = FromLogd::Dropped { run, lines, lost };
+            self.sinks.outbox.push(message);
         }
         self.reported = Instant::now();
     }

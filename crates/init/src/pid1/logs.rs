@@ -56,6 +56,14 @@ enum Beside {
     Pipe(u64),
 }
 
+/// What the log of a run neither has nor tells of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    lines: u64,
+    /// Those of them that are dropped for good, and are counted as such already.
+    dropped: u64,
+}
+
 /// What PID 1 knows of logging.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
@@ -68,7 +76,9 @@ pub(crate) struct Logs {
     hold: Option<OwnedFd>,
     queue: VecDeque<(ToLogd, Beside)>,
     /// Lines of a run that could not be kept so far.
-    dropped: SortedMap<u64, u64>,
+    owed: SortedMap<u64, Owed>,
+    /// Lines that were dropped for good, by service; since the last re-execution.
+    dropped: SortedMap<String, u64>,
     /// Runs that wrote since the last check, and are to be watched again after it.
     wrote: SortedSet<u64>,
     check_at: Option<Time>,
@@ -120,6 +130,16 @@ impl Logs {
     /// Since when the daemon runs, if one does.
     pub(crate) fn since(&self) -> Option<Time> {
         self.daemon.as_ref().map(|daemon| daemon.since)
+    }
+
+    /// Lines of a service that were dropped for good.
+    pub(crate) fn dropped_of(&self, service: &str) -> u64 {
+        self.dropped.get(service).copied().unwrap_or(0)
+    }
+
+    /// A service is gone, and what was counted of it.
+    pub(crate) fn forget_dropped_of(&mut self, service: &str) {
+        self.dropped.remove(service);
     }
 
     /// How many daemons were started after the first one.
@@ -273,6 +293,17 @@ impl Supervisor {
             return;
         };
         self.logs.had_run = true;
+        let owed = self.logs.owed.get(&number).copied().unwrap_or_default();
+        if resumed && owed.lines > owed.dropped {
+            // They went with the daemon that had them.
+            *self.logs.dropped.get_or_default(run.record.service.clone()) +=
+                owed.lines - owed.dropped;
+            let all = Owed {
+                dropped: owed.lines,
+                ..owed
+            };
+            self.logs.owed.insert(number, all);
+        }
         let log = &run.record.log;
         let open = Open {
             run: number,
@@ -281,7 +312,7 @@ impl Supervisor {
             limits: limits(log),
             forward: self.settings.forward,
             resumed,
-            dropped: self.logs.dropped.get(&number).copied().unwrap_or(0),
+            dropped: owed.lines,
         };
         self.logs
             .queue
@@ -367,9 +398,7 @@ impl Supervisor {
                 }
             }
             FromLogd::Ready | FromLogd::Alive | FromLogd::Stats(_) | FromLogd::Flushed { .. } => {}
-            FromLogd::Dropped { run, lines } => {
-                self.logs.dropped.insert(run, lines);
-            }
+            FromLogd::Dropped { run, lines, lost } => self.lines_dropped(run, lines, lost),
             FromLogd::Problem { run, text } => {
                 let name = run
                     .and_then(|run| self.runs.get(&run))
@@ -381,9 +410,21 @@ impl Supervisor {
         }
     }
 
+    fn lines_dropped(&mut self, number: u64, lines: u64, lost: u64) {
+        let before = self.logs.owed.get(&number).copied().unwrap_or_default();
+        let dropped = before.dropped.saturating_add(lost).min(lines);
+        self.logs.owed.insert(number, Owed { lines, dropped });
+        if lost > 0
+            && let Some(run) = self.runs.get(&number)
+        {
+            let service = run.record.service.clone();
+            *self.logs.dropped.get_or_default(service) += lost;
+        }
+    }
+
     /// Every writer of a run's pipe has let go, and all of it is logged.
     fn log_ended(&mut self, number: u64) {
-        self.logs.dropped.remove(&number);
+        self.logs.owed.remove(&number);
         self.logs.wrote.remove(&number);
         let Some(run) = self.runs.get_mut(&number) else {
             return;

@@ -1,12 +1,13 @@
 //! What clients are shown: services as they are, events as they happen, answers when they are due.
 
-use herm_engine::ServiceId;
+use herm_engine::{ServiceId, Status};
 use herm_wire::{Body, Desired, ErrorBody, EventBody, Kind, Reply, ServiceView, State};
 
 use super::control::server::encoded;
 use super::control::waiters::{Goal, Waiter};
 use super::convert::Clock;
 use super::logs::LOGD;
+use super::services::Service;
 use super::supervisor::Supervisor;
 
 impl Supervisor {
@@ -21,14 +22,20 @@ impl Supervisor {
     pub(crate) fn view(&self, id: ServiceId) -> Option<ServiceView> {
         let clock = self.clock();
         let status = self.engine.status(clock.now, id)?;
-        Some(self.services.get(id)?.view(&status, &clock))
+        Some(self.view_of(self.services.get(id)?, &status, &clock))
+    }
+
+    fn view_of(&self, service: &Service, status: &Status, clock: &Clock) -> ServiceView {
+        let mut view = service.view(status, clock);
+        view.log_dropped_lines = self.logs.dropped_of(service.name());
+        view
     }
 
     /// All services at one instant, sorted by name; nothing is decided between two of them.
     pub(crate) fn views(&self) -> Vec<ServiceView> {
         let clock = self.clock();
-        let view = |(id, service): (ServiceId, &super::services::Service)| {
-            Some(service.view(&self.engine.status(clock.now, id)?, &clock))
+        let view = |(id, service): (ServiceId, &Service)| {
+            Some(self.view_of(service, &self.engine.status(clock.now, id)?, &clock))
         };
         let mut views: Vec<ServiceView> = self.services.iter().filter_map(view).collect();
         if let Some(logd) = self.logd_view(&clock) {
@@ -110,7 +117,7 @@ impl Supervisor {
         let status = id.and_then(|id| self.engine.status(now, id));
         let says_ready = id
             .and_then(|id| self.services.get(id))
-            .is_some_and(super::services::Service::says_ready);
+            .is_some_and(Service::says_ready);
         self.waiters.look(name, status.as_ref(), says_ready, now);
     }
 
@@ -166,6 +173,7 @@ impl Supervisor {
         self.changed.remove(&id);
         let withdrawn = self.unshow(id, &service);
         self.record_removal(id);
+        self.logs.forget_dropped_of(&name);
         self.publish(EventBody::Removed {
             name: name.clone(),
             withdrawn,

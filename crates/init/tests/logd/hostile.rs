@@ -74,6 +74,7 @@ fn l63_a_full_disk_blocks_no_service_and_the_log_tells_what_it_cost() {
     assert!(lines[lines.len() - 2].starts_with(&newest));
     assert_eq!(lines.last().unwrap(), "and on");
     assert_eq!(lines.len() as u64 - 2 + dropped, count);
+    assert_eq!(logd.lost(1), dropped, "each was reported once");
 }
 
 /// What a service writes while its directory is `broken`, and then is not.

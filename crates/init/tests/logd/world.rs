@@ -245,9 +245,18 @@ impl Logd {
     /// The latest number of lines that the log neither has nor tells of, of those reported.
     pub(crate) fn owed(&self, wanted: u64) -> Option<u64> {
         self.seen.iter().rev().find_map(|message| match message {
-            FromLogd::Dropped { run, lines } if *run == wanted => Some(*lines),
+            FromLogd::Dropped { run, lines, .. } if *run == wanted => Some(*lines),
             _ => None,
         })
+    }
+
+    /// Lines that were reported as dropped for good.
+    pub(crate) fn lost(&self, wanted: u64) -> u64 {
+        let lost = self.seen.iter().map(|message| match message {
+            FromLogd::Dropped { run, lost, .. } if *run == wanted => *lost,
+            _ => 0,
+        });
+        lost.sum()
     }
 
     pub(crate) fn kill(&mut self) {
