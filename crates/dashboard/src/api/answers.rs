@@ -106,19 +106,43 @@ pub(crate) struct Profile {
     service: Option<ServiceView>,
 }
 
+/// What names look like: programs write them as they are, and nothing is made of others.
+#[cfg(feature = "schema")]
+const NAME: &str = "^[a-z0-9][a-z0-9_-]*$";
+
 /// A profile to make.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewProfile {
-    /// Lower-case letters, digits, `-` and `_`; at most 64.
+    /// Lower-case letters, digits, `-` and `_`; at most 64; not `default`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(min = 1, max = 64), regex(pattern = NAME), extend("not" = {"const": "default"}))
+    )]
     name: String,
     /// What it is for.
     #[serde(default)]
     description: Option<String>,
-    /// Whose configuration it begins with.
+    /// The profile whose configuration it begins with.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 243), regex(pattern = NAME)))]
     clone_from: Option<String>,
+}
+
+impl NewProfile {
+    /// People's input is trimmed and lower-cased; a program that sends such names has a mistake in it.
+    fn check(&self) -> Result<(), Problem> {
+        let exact = |name: &str| name == name.trim().to_lowercase();
+        let names = [Some(&self.name), self.clone_from.as_ref()];
+        match names.into_iter().flatten().find(|name| !exact(name)) {
+            Some(name) => Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("{name:?} is no profile's name: it has capitals or spaces around it"),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why something was not done.
@@ -198,10 +222,33 @@ pub(super) async fn why(State(app): State<Arc<App>>, name: Name) -> Answer<Why> 
     }))
 }
 
+/// A number as the document has them.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+struct Count(i64);
+
+impl TryFrom<i64> for Count {
+    type Error = &'static str;
+
+    fn try_from(number: i64) -> Result<Self, Self::Error> {
+        (number >= 0)
+            .then_some(Self(number))
+            .ok_or("it is less than 0")
+    }
+}
+
+impl Count {
+    fn or(count: Option<Self>, default: usize) -> usize {
+        count.map_or(default, |Self(number)| {
+            usize::try_from(number).unwrap_or(usize::MAX)
+        })
+    }
+}
+
 /// Which lines.
 #[derive(Debug, Deserialize)]
 pub(super) struct LogQuery {
-    lines: Option<usize>,
+    lines: Option<Count>,
     #[serde(default)]
     q: String,
     since: Option<String>,
@@ -215,7 +262,7 @@ pub(super) async fn log(
     let query = asked(query)?;
     let dir = log_dir(&app, &named(name)?)?;
     let wanted = Wanted {
-        lines: query.lines.unwrap_or(LINES),
+        lines: Count::or(query.lines, LINES),
         containing: query.q,
         since: query.since,
     };
@@ -249,6 +296,11 @@ pub(super) async fn events(State(app): State<Arc<App>>) -> Result<Response, Fail
     Ok(stream::answer(opened().chain(events)))
 }
 
+/// Whether this very process is the service.
+fn is_own(service: &ServiceView) -> bool {
+    service.name == "dashboard" && service.pid == Some(std::process::id())
+}
+
 async fn ordered(
     app: &App,
     standing: Standing,
@@ -257,7 +309,15 @@ async fn ordered(
     verb: Verb,
 ) -> Answer<ServiceView> {
     permit(app, standing, headers)?;
-    Ok(Json(order(app, verb, &named(name)?).await?))
+    let name = named(name)?;
+    if verb != Verb::Start && app.live.service(&name).is_some_and(|s| is_own(&s)) {
+        let text = format!(
+            "the dashboard can't tell how its own end went: use `herm service {} {name}`",
+            verb.word()
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, text).into());
+    }
+    Ok(Json(order(app, verb, &name).await?))
 }
 
 macro_rules! verb {
@@ -326,6 +386,7 @@ pub(super) async fn create_profile(
 ) -> Result<Response, Failed> {
     permit(&app, standing, &headers)?;
     let Json(new) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    new.check()?;
     let name = make(&app, &new.name, new.clone_from, new.description).await?;
     Ok((StatusCode::CREATED, profile_of(&app, name.as_str()).await?).into_response())
 }
@@ -337,7 +398,12 @@ pub(super) async fn delete_profile(
     headers: HeaderMap,
 ) -> Result<StatusCode, Failed> {
     permit(&app, standing, &headers)?;
-    remove(&app, &named(name)?).await?;
+    let name = named(name)?;
+    if name == "default" {
+        let text = "default is the root profile of the home and can't be deleted";
+        return Err(Problem::new(StatusCode::FORBIDDEN, text).into());
+    }
+    remove(&app, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -356,8 +422,8 @@ pub(super) async fn boot(State(app): State<Arc<App>>) -> Answer<herm_wire::BootR
 #[derive(Debug, Deserialize)]
 pub(super) struct HistoryQuery {
     service: Option<String>,
-    before: Option<i64>,
-    limit: Option<usize>,
+    before: Option<Count>,
+    limit: Option<Count>,
 }
 
 pub(super) async fn history(
@@ -370,11 +436,11 @@ pub(super) async fn history(
         let Some(reader) = Reader::open(&home)? else {
             return Ok(Vec::new());
         };
-        let before = query.before.unwrap_or(i64::MAX);
+        let before = query.before.map_or(i64::MAX, |Count(before)| before);
         reader.moments(
             query.service.as_deref(),
             before,
-            query.limit.unwrap_or(MOMENTS),
+            Count::or(query.limit, MOMENTS),
         )
     });
     let unreadable = |why: String| {

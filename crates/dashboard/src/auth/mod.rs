@@ -91,21 +91,23 @@ impl Auth {
     }
 
     /// What the headers of a request entitle it to. A bearer token that is sent counts, right or
-    /// wrong, and is counted against its sender where it is wrong.
+    /// wrong, and is counted against its sender where it is wrong. One that is right is never kept
+    /// waiting: it can't be guessed, and others at the same address must not lock its owner out.
     pub(crate) fn standing(&self, headers: &HeaderMap, from: IpAddr) -> Result<Standing, Attempt> {
         if let Some(header) = headers.get(AUTHORIZATION) {
-            if let Some(seconds) = self.limit.wait(from) {
-                return Err(Attempt::TooMany(seconds));
-            }
             let shown = header.to_str().ok().and_then(|text| {
                 let (scheme, rest) = text.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
             });
             let scope = shown.and_then(|shown| self.scope_of(shown));
-            if scope.is_none() {
-                self.limit.failed(from);
+            if let Some(scope) = scope {
+                return Ok(Standing::Program(scope));
             }
-            return scope.map(Standing::Program).ok_or(Attempt::Refused);
+            if let Some(seconds) = self.limit.wait(from) {
+                return Err(Attempt::TooMany(seconds));
+            }
+            self.limit.failed(from);
+            return Err(Attempt::Refused);
         }
         if self.is_open() || self.sessions.is_signed_in(headers) {
             return Ok(Standing::Browser);

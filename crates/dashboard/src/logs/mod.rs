@@ -17,6 +17,7 @@ pub(crate) struct LogLine {
     pub(crate) line: String,
     /// Bytes that were left out at its end.
     #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub(crate) cut_bytes: u64,
 }
 
