@@ -83,11 +83,17 @@ fn missing_of<'a>(programs: &[(&str, &'a str)]) -> Vec<&'a str> {
     packages
 }
 
-fn fetch(missing: &[&str]) -> Result<()> {
+/// Installs Debian packages.
+pub(crate) fn fetch(missing: &[&str]) -> Result<()> {
     println!("to install: {}", missing.join(" "));
-    run(&mut as_root("apt-get", &["update", "--quiet"]))
-        .context("could not refresh the package lists")?;
+    refresh()?;
     install(missing)
+}
+
+/// Gets the lists of what there is.
+pub(crate) fn refresh() -> Result<()> {
+    run(&mut as_root("apt-get", &["update", "--quiet"]))
+        .context("could not refresh the package lists")
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -17,6 +17,7 @@ mod image;
 mod run;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 

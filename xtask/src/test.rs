@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::run::{cargo, run};
-use crate::{counts, generate, host, image, tidy};
+use crate::{counts, generate, host, image, tidy, tools};
 
 /// What `cargo xtask test` can be told.
 #[derive(Args)]
@@ -168,6 +168,7 @@ fn mutations(filter: Option<&str>) -> Result<()> {
 /// Without `--quiet`: a line per test is the progress of tests that take a while each.
 fn e2e(filter: Option<&str>) -> Result<()> {
     let mut tests = cargo(&["test", "--locked", "--package", "herm-e2e"]);
+    tests.env(tools::VARIABLE, tools::prepare()?);
     run(tests.args(filter)).context("the containers' logs are above, with the test that failed")
 }
 

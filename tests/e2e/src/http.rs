@@ -5,6 +5,8 @@
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// The lines before the body, the first without.
+    pub head: String,
     /// The body. One in chunks is joined.
     pub body: String,
 }
@@ -17,25 +19,40 @@ impl Response {
             .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
+    /// A header's value; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let is_it = |line: &&str| {
+            line.split_once(':')
+                .is_some_and(|(header, _)| header.eq_ignore_ascii_case(name))
+        };
+        let line = self.head.lines().find(is_it);
+        line.and_then(|line| line.split_once(':'))
+            .map_or("", |(_, value)| value.trim())
+    }
+
     /// Parses a whole HTTP/1.1 response; `None` if it is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (head, body) = text.split_once("\r\n\r\n")?;
-        let mut lines = head.lines();
-        let status = lines
-            .next()?
+        let (first, head) = head.split_once("\r\n").unwrap_or((head, ""));
+        let status = first
             .strip_prefix("HTTP/1.")?
             .split(' ')
             .nth(1)?
             .parse()
             .ok()?;
-        let chunked = lines
+        let chunked = head
+            .lines()
             .any(|line| line.to_ascii_lowercase().replace(' ', "") == "transfer-encoding:chunked");
         let body = if chunked {
             join_chunks(body)?
         } else {
             body.to_owned()
         };
-        Some(Self { status, body })
+        Some(Self {
+            status,
+            head: head.to_owned(),
+            body,
+        })
     }
 }
 
@@ -78,6 +95,8 @@ mod tests {
     fn a_response_has_a_status_and_a_body() {
         let response = Response::parse("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
         assert_eq!((response.status, response.body.as_str()), (200, "{}"));
+        assert_eq!(response.header("content-length"), "2");
+        assert_eq!(response.header("date"), "");
     }
 
     #[test]

@@ -27,6 +27,7 @@
 mod command;
 mod container;
 mod control;
+mod dashboard;
 mod follow;
 mod home;
 mod http;
@@ -39,6 +40,7 @@ mod wait;
 
 pub use command::{Finished, docker, run, run_with_input};
 pub use container::{Container, Options};
+pub use dashboard::{Dashboard, tool};
 pub use follow::Lines;
 pub use home::API_KEY;
 pub use http::Response;

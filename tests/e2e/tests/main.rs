@@ -2,20 +2,25 @@
 #![forbid(unsafe_code)]
 
 mod abuse;
+mod api;
 mod artifacts;
 mod boot;
 mod dashboard;
 mod dropin;
 mod ends;
 mod environments;
+mod flood;
 mod harness;
+mod health;
 mod hermes;
 mod leases;
 mod logs;
 mod main_program;
+mod metrics;
 mod overlay;
 mod privilege;
 mod restarts;
+mod seeing;
 mod setup;
 mod shutdown;
 mod supervision;
