@@ -156,3 +156,79 @@ fn without_statx_the_same_is_seen() {
         assert!(old.is_on(&new));
     }
 }
+
+/// Another user's files: what is in a directory that is the owner-to-be's is given by descriptor, all
+/// else by name while its directory is root's.
+#[test]
+fn l27_what_is_given_by_name_is_told_from_links_too() {
+    if !is_root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "").unwrap();
+    for (name, uid, mode) in [
+        ("theirs", 4242, 0o755),
+        ("roots", 0, 0o700),
+        ("open", 0, 0o777),
+    ] {
+        let dir = root.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        symlink(&secret, dir.join("link")).unwrap();
+        fs::hard_link(&secret, dir.join("hard")).unwrap();
+        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        chown(&dir, Some(uid), Some(uid)).unwrap();
+    }
+    let done = repair(root.path(), false);
+    assert_eq!((done.given, done.refusals), (6, 3), "{done:?}");
+    assert_eq!(owner(&secret), (0, 0));
+    for name in ["theirs", "roots", "open"] {
+        let dir = root.path().join(name);
+        assert_eq!(owner(&dir), (OWNER.uid, OWNER.gid), "{name}");
+        assert_eq!(owner(&dir.join("file")), (OWNER.uid, OWNER.gid), "{name}");
+        assert_eq!(owner(&dir.join("link")), (0, 0), "{name}");
+    }
+}
+
+#[test]
+fn l27_names_are_relied_on_only_while_nobody_but_root_can_change_them() {
+    if !is_root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let held = |uid: u32, mode: u32| {
+        let path = root.path().join(format!("{uid}-{mode:o}"));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        chown(&path, Some(uid), None).unwrap();
+        let repair = Repair::of(&Dir::open_trusted(root.path()).unwrap(), OWNER, false).unwrap();
+        let dir = OwnedFd::from(fs::File::open(&path).unwrap());
+        let look = Look::at(dir.as_fd(), c"", AtFlags::EMPTY_PATH).unwrap();
+        let held = repair.shared.hold(&dir, &look);
+        assert_eq!(owner(&path).0, if held { 0 } else { uid });
+        held
+    };
+    assert!(held(0, 0o755) && held(4242, 0o700));
+    // Somebody else's group may write; the owner-to-be is never locked out.
+    assert!(!held(0, 0o775) && !held(4242, 0o702) && !held(OWNER.uid, 0o755));
+}
+
+/// Whoever repairs at the same time may rely on names: no directory is given under its hands.
+#[test]
+fn a_second_repair_leaves_directories_to_the_first() {
+    if !is_root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("inner")).unwrap();
+    fs::write(root.path().join("inner/file"), "").unwrap();
+    let dir = Dir::open_trusted(root.path()).unwrap();
+    let first = Repair::of(&dir, OWNER, false).unwrap();
+    let second = repair(root.path(), false);
+    assert_eq!((second.given, second.refusals), (1, 1), "{second:?}");
+    assert_eq!(owner(&root.path().join("inner")), (0, 0));
+    drop(first);
+    assert_eq!(repair(root.path(), false).given, 1);
+}
