@@ -1,9 +1,14 @@
 //! The boot, from top to bottom.
 //!
 //! 1. [`come_up`]: signals, orphans, the control socket. From here on PID 1 answers.
-//! 2. [`Supervisor::begin_boot`]: setup is started as a child and the environment is recorded.
-//! 3. [`Supervisor::take_plan`]: setup's plan is read; the agent's skills are brought into the home.
-//! 4. [`Supervisor::finish_boot`]: keeper, main program, log daemon.
+//! 2. [`Supervisor::begin_boot`]: setup is started as a child and the environment is recorded. What setup
+//!    does in the volume and in `/etc` is `crate::setup`, which reads top to bottom, too.
+//! 3. [`Supervisor::take_plan`]: setup's plan has come by a pipe; the environment is shared, the agent's skills are
+//!    brought into the home.
+//! 4. [`Supervisor::finish_boot`]: keeper, scan directory, main program, log daemon.
+//!
+//! Between these PID 1 is in its event loop and answers; each next one begins with an event: the end of the
+//! plan's pipe, the end of setup, the end of the program that syncs skills.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -12,26 +17,23 @@ use herm_engine::Time;
 use herm_sys::exec::take_inherited;
 use herm_sys::reap::Exit;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
-use herm_wire::{
-    BootReport, BootStep, Desired, EnvVar, EventBody, HealthSpec, Kind, LogSpec, ReadinessSpec,
-    RestartSpec, ServiceSpec, StopSpec,
-};
+use herm_wire::{BootReport, BootStep, EventBody};
 
 use super::boot_wait::BootWait;
 use super::convert::Clock;
-use super::identity;
 use super::launch::{self, Common, hand_over};
 use super::listen::{listen, sweep};
 use super::logs::give_stdout;
 use super::main_process;
 use super::output::Output;
+use super::own;
 use super::reactor::{Interest, Reactor, Source};
-use super::services::{Annotation, Registrar, Service};
+use super::services::Service;
 use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
 use crate::environment::{Environment, share};
 use crate::s6_variables;
-use crate::setup::{Ids, MainProgram, Plan};
+use crate::setup::Plan;
 
 /// Bad configuration (contract section 4).
 const BAD_CONFIG: u8 = 78;
@@ -44,13 +46,6 @@ const CONTAINER_RUNTIME_DIR: &str = "/run/herm";
 
 /// Longest plan read from setup.
 const PLAN_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The keeper's name as a service.
-pub(crate) const KEEPER: &str = "keeper";
-
-/// What this container does in a home that several share (L36): said by whoever runs it, else by
-/// the CMD.
-const ROLE: &str = "HERM_ROLE";
 
 /// How far the boot has come, and what it found.
 #[derive(Debug)]
@@ -86,6 +81,18 @@ impl Boot {
     /// Whether a keeper looks after a home here.
     pub(crate) fn has_keeper(&self) -> bool {
         self.plan.reconcile
+    }
+
+    /// Notes a step that began at `start` and ends now.
+    fn step(&mut self, name: &str, start: Time, error: Option<String>) {
+        let micros =
+            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(0);
+        self.report.steps.push(BootStep {
+            name: name.to_owned(),
+            start_us: micros(start.since(self.began)),
+            took_us: micros(Clock::read().now.since(start)),
+            error,
+        });
     }
 
     /// A boot as far as it came before re-execution.
@@ -175,19 +182,6 @@ fn herm_program() -> String {
     }
 }
 
-impl Boot {
-    fn step(&mut self, name: &str, start: Time, error: Option<String>) {
-        let micros =
-            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(0);
-        self.report.steps.push(BootStep {
-            name: name.to_owned(),
-            start_us: micros(start.since(self.began)),
-            took_us: micros(Clock::read().now.since(start)),
-            error,
-        });
-    }
-}
-
 impl Supervisor {
     /// Starts setup and records the environment.
     pub(crate) fn begin_boot(&mut self) {
@@ -219,62 +213,7 @@ impl Supervisor {
         }
     }
 
-    fn record_environment(&mut self) {
-        // Only a container's own supervisor may speak for the machine.
-        if !self.speaks_for_the_container() {
-            return;
-        }
-        let start = self.clock().now;
-        let dir = Path::new(CONTAINER_ENVIRONMENT);
-        let recorded = if self.environment.keeps_itself() {
-            Environment::remove_record(dir)
-        } else {
-            self.environment.record(dir, 0o700)
-        };
-        let error = recorded.err().map(|error| error.to_string());
-        if let Some(error) = &error {
-            self.output
-                .warn(&format!("cannot record the environment: {error}"));
-        }
-        self.boot.step("environment", start, error);
-    }
-
-    pub(crate) fn speaks_for_the_container(&self) -> bool {
-        self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
-    }
-
-    /// Adds what setup found to be needed to the recorded environment, and lets those read it who
-    /// may. Hooks may have added to it, too, so it is not written again.
-    fn share_environment(&mut self) {
-        for (name, value) in &self.boot.plan.env {
-            self.environment.add(name, value);
-        }
-        if !self.speaks_for_the_container() || self.environment.keeps_itself() {
-            return;
-        }
-        let dir = Path::new(CONTAINER_ENVIRONMENT);
-        let group = self.boot.plan.service_user.as_ref().map(|ids| ids.gid);
-        let shared = self.environment.record_added(dir, 0o700).and_then(|()| {
-            if Self::uid() == 0 {
-                share(dir, group)
-            } else {
-                Ok(())
-            }
-        });
-        if let Err(error) = shared {
-            self.output.warn(&format!(
-                "the service user can't read {CONTAINER_ENVIRONMENT}: {error}"
-            ));
-        }
-        if group.is_none() && Self::uid() == 0 {
-            self.output.info(&format!(
-                "{CONTAINER_ENVIRONMENT} is readable by everyone, secrets included: this image has \
-                 no service user"
-            ));
-        }
-    }
-
-    /// The answer is to be closed once the environment is recorded.
+    /// Starts setup as a child; what is answered is to be closed once the environment is recorded.
     fn start_setup(&mut self) -> Result<OwnedFd, String> {
         let mut argv: Vec<String> = ["herm-setup", "--plan-fd", "3", "--recorded-fd", "4"]
             .map(str::to_owned)
@@ -309,6 +248,31 @@ impl Supervisor {
         self.boot.plan_pipe = Some(ours);
         self.spawn_helper(launch, Helper::Setup)?;
         Ok(recorded)
+    }
+
+    /// Writes the environment down, one file a variable.
+    fn record_environment(&mut self) {
+        // Only a container's own supervisor may speak for the machine.
+        if !self.speaks_for_the_container() {
+            return;
+        }
+        let start = self.clock().now;
+        let dir = Path::new(CONTAINER_ENVIRONMENT);
+        let recorded = if self.environment.keeps_itself() {
+            Environment::remove_record(dir)
+        } else {
+            self.environment.record(dir, 0o700)
+        };
+        let error = recorded.err().map(|error| error.to_string());
+        if let Some(error) = &error {
+            self.output
+                .warn(&format!("cannot record the environment: {error}"));
+        }
+        self.boot.step("environment", start, error);
+    }
+
+    pub(crate) fn speaks_for_the_container(&self) -> bool {
+        self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
     }
 
     /// Setup has written, or closed its end.
@@ -409,8 +373,39 @@ impl Supervisor {
         }
     }
 
+    /// Adds what setup found to be needed to the recorded environment, and lets those read it who
+    /// may. Hooks may have added to it, too, so it is not written again.
+    fn share_environment(&mut self) {
+        for (name, value) in &self.boot.plan.env {
+            self.environment.add(name, value);
+        }
+        if !self.speaks_for_the_container() || self.environment.keeps_itself() {
+            return;
+        }
+        let dir = Path::new(CONTAINER_ENVIRONMENT);
+        let group = self.boot.plan.service_user.as_ref().map(|ids| ids.gid);
+        let shared = self.environment.record_added(dir, 0o700).and_then(|()| {
+            if Self::uid() == 0 {
+                share(dir, group)
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = shared {
+            self.output.warn(&format!(
+                "the service user can't read {CONTAINER_ENVIRONMENT}: {error}"
+            ));
+        }
+        if group.is_none() && Self::uid() == 0 {
+            self.output.info(&format!(
+                "{CONTAINER_ENVIRONMENT} is readable by everyone, secrets included: this image has \
+                 no service user"
+            ));
+        }
+    }
+
     fn start_skills(&mut self) -> Result<(), String> {
-        let mut service = self.keeper();
+        let mut service = own::keeper(&self.boot, &self.environment);
         service.spec.argv = vec![self.boot.herm.clone(), "sync-skills".to_owned()];
         let common = Common {
             environment: &self.environment,
@@ -442,7 +437,7 @@ impl Supervisor {
     fn finish_boot(&mut self) {
         if self.boot.plan.reconcile {
             let start = self.clock().now;
-            let service = self.keeper();
+            let service = own::keeper(&self.boot, &self.environment);
             self.start_own(service, "keeper", start);
         }
         let start = self.clock().now;
@@ -451,7 +446,7 @@ impl Supervisor {
         self.boot.step("scan", start, None);
         if let Some(main) = self.boot.plan.main.clone() {
             let start = self.clock().now;
-            let mut service = main_service(main);
+            let mut service = own::main_program(main);
             service.spec.stop.grace_ms =
                 s6_variables::number(&self.environment, "S6_KILL_GRACETIME");
             self.start_own(service, "main program", start);
@@ -479,91 +474,5 @@ impl Supervisor {
                 .error(&format!("cannot start the {step}: {error}")),
         }
         self.boot.step(step, start, error);
-    }
-
-    fn keeper(&self) -> Service {
-        let plan = &self.boot.plan;
-        let mut spec = own_spec(
-            KEEPER,
-            Kind::Helper,
-            vec![self.boot.herm.clone(), KEEPER.to_owned()],
-        );
-        let mut variable = |name: &str, value: &str| {
-            let value = EnvVar {
-                value: value.to_owned(),
-                origin: "herm".to_owned(),
-            };
-            spec.env.insert(name.to_owned(), value);
-        };
-        if let Some(home) = &plan.home {
-            variable("HERMES_HOME", home);
-            variable("HOME", home);
-        }
-        if let Some(profile) = &plan.gateway_run {
-            variable("HERM_GATEWAY_RUN", profile);
-        }
-        if plan.dashboard_only && self.environment.get_nonempty(ROLE).is_none() {
-            variable(ROLE, "dashboard");
-        }
-        own_service(
-            spec,
-            plan.service_user.clone().unwrap_or_else(identity::own),
-        )
-    }
-}
-
-/// The signal that asks the main program to stop is what Docker sends, unless it is told.
-fn main_service(main: MainProgram) -> Service {
-    let mut spec = own_spec(main_process::NAME, Kind::Main, main.argv);
-    spec.after = main.after;
-    for (name, value) in main.env {
-        spec.env.insert(
-            name,
-            EnvVar {
-                value,
-                origin: "herm".to_owned(),
-            },
-        );
-    }
-    own_service(spec, main.ids.unwrap_or_else(identity::own))
-}
-
-pub(crate) fn own_spec(name: &str, kind: Kind, argv: Vec<String>) -> ServiceSpec {
-    ServiceSpec {
-        name: name.to_owned(),
-        kind,
-        profile: None,
-        argv,
-        env: std::collections::BTreeMap::new(),
-        unset_env: Vec::new(),
-        cwd: None,
-        user: None,
-        oneshot: false,
-        requires: Vec::new(),
-        after: Vec::new(),
-        readiness: ReadinessSpec::None,
-        health: None::<HealthSpec>,
-        restart: RestartSpec::default(),
-        stop: StopSpec::default(),
-        finish: None,
-        log: LogSpec::default(),
-        port: None,
-        initial: Desired::Up,
-        disabled: None,
-    }
-}
-
-pub(crate) fn own_service(spec: ServiceSpec, ids: Ids) -> Service {
-    Service {
-        spec,
-        ids,
-        registrar: Registrar { uid: 0 },
-        annotation: Annotation::default(),
-        order: None,
-        recorded: 0,
-        scanned: None,
-        survivors: Vec::new(),
-        short_told: false,
-        weight: 0,
     }
 }

@@ -23,6 +23,7 @@ mod logs;
 mod main_process;
 mod notify;
 mod output;
+mod own;
 mod probes;
 mod reactor;
 mod records;

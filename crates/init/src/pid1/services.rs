@@ -300,7 +300,7 @@ pub(crate) struct RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pid1::boot::{own_service, own_spec};
+    use crate::pid1::own::{own_service, own_spec};
     use herm_wire::Kind;
 
     fn service(name: &str, uid: u32, argument: usize) -> Service {
