@@ -4,12 +4,13 @@
 
 use std::io;
 
+use herm_wire::nearest;
 use rustix::fs::FileType;
 
 use crate::error::HomeError;
 use crate::files::Dir;
 use crate::layout::{HERM_DIR, Home, PROFILES, SOUL, TOMBSTONE};
-use crate::name::{ProfileName, nearest};
+use crate::name::ProfileName;
 
 /// What a look at the home found.
 #[derive(Debug, Clone, PartialEq, Eq)]

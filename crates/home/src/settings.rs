@@ -7,13 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
+use herm_wire::nearest;
+use herm_wire::variables::{Stranger, stranger};
 use thiserror::Error;
 use toml::Value;
 
 use crate::error::HomeError;
 use crate::files::Dir;
 use crate::layout::{Home, SETTINGS};
-use crate::name::nearest;
 
 /// Root's settings.
 pub const SYSTEM_FILE: &str = "/etc/herm/herm.toml";
@@ -166,6 +167,14 @@ pub enum SettingsError {
         /// The nearest key there is.
         near: Option<&'static str>,
     },
+    /// A variable that is none of herm's, and was probably meant to be.
+    #[error("{variable} {stranger}")]
+    Misspelt {
+        /// The variable.
+        variable: String,
+        /// What is known of it, in words.
+        stranger: String,
+    },
     /// A key that only root's file may set.
     #[error("{origin}: '{key}' can only be set in {SYSTEM_FILE}")]
     RootOnly {
@@ -202,8 +211,8 @@ fn hint(near: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-/// Reads all three sources. `environment` is the process's; a `HERM_*` variable that is no setting
-/// is no error, because other parts of herm, and Kubernetes, have such names too.
+/// Reads all three sources. `environment` is the process's. A `HERM_*` variable that is none of herm's is an
+/// error where it looks like a typing error; any other may be somebody else's.
 pub fn load(
     home: &Home,
     system_file: &Path,
@@ -223,9 +232,18 @@ pub fn load(
     {
         settings.apply_file(&home.settings(), &content.bytes, false)?;
     }
+    let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     for (variable, text) in environment {
-        if let Some(key) = KEYS.iter().find(|key| key.variable() == variable) {
+        let known = variables.iter().map(String::as_str);
+        if let Some((key, _)) = KEYS
+            .iter()
+            .zip(known.clone())
+            .find(|(_, name)| *name == variable)
+        {
             settings.apply(key, &from_text(&text), &variable)?;
+        } else if let Some(stranger) = stranger(&variable, known).filter(Stranger::is_misspelt) {
+            let stranger = stranger.to_string();
+            return Err(SettingsError::Misspelt { variable, stranger });
         }
     }
     Ok(settings)
@@ -400,6 +418,22 @@ mod tests {
                 .to_string()
                 .ends_with("'zzz.q'")
         );
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_an_error_and_somebody_elses_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |name: &str| {
+            let variables = [(name.to_owned(), "3".to_owned())];
+            super::load(&Home::new(dir.path()), &dir.path().join("none"), variables)
+        };
+        assert_eq!(
+            load("HERM_STPO_GRACE").unwrap_err().to_string(),
+            "HERM_STPO_GRACE is no variable of herm's; did you mean HERM_STOP_GRACE?"
+        );
+        load("HERM_SERVICE_PORT").unwrap();
+        load("HERM_OF_SOMEBODY_ELSE").unwrap();
+        load("HERM_STOP_TIMEOUT").unwrap();
     }
 
     #[test]

@@ -17,10 +17,12 @@ pub mod exit_code;
 mod flat;
 pub mod frame;
 pub mod name;
+mod near;
 pub mod reply;
 pub mod request;
 pub mod spec;
 pub mod time;
+pub mod variables;
 pub mod verdict;
 pub mod version;
 pub mod view;
@@ -28,6 +30,7 @@ pub mod view;
 pub use event::{Event, EventBody, Order, Snapshot};
 pub use exit_code::ExitCode;
 pub use name::{NameError, ServiceName};
+pub use near::nearest;
 pub use reply::{
     Body, BootReport, BootStep, EnvEntry, ErrorBody, ErrorCode, Feature, Hello, Reply,
 };

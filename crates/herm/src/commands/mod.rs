@@ -23,9 +23,8 @@ pub(crate) use foreground::is_free;
 pub(crate) use logs::{LogTail, Pattern, pattern};
 pub(crate) use up::UP_VARIABLE;
 
-use herm_home::name::nearest;
 use herm_wire::verdict::label;
-use herm_wire::{Body, ExitCode, Op, ServiceView, State};
+use herm_wire::{Body, ExitCode, Op, ServiceView, State, nearest};
 
 use crate::cli::{Cli, Command};
 use crate::client::{Client, unexpected};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use herm_sys::Errno;
-use herm_wire::{LogSpec, RestartSpec, ServiceSpec};
+use herm_wire::variables::stranger;
+use herm_wire::{LogSpec, RestartSpec, ServiceSpec, nearest};
 
 use super::output::Level;
 use crate::environment::Environment;
@@ -251,7 +252,8 @@ impl Settings {
             return Ok(());
         }
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            return Err(match nearest(name) {
+            let names = KEYS.iter().map(|key| key.name).chain(OTHERS);
+            return Err(match nearest(name, names) {
                 Some(near) => format!("there is no setting '{name}'; did you mean '{near}'?"),
                 None => format!("there is no setting '{name}'"),
             });
@@ -275,6 +277,7 @@ impl Settings {
                 warnings.push(format!("{name} is not {needs}; its default is used"));
             }
         }
+        warnings.extend(strangers(environment));
         self.home = environment.get_nonempty("HERMES_HOME").map(PathBuf::from);
     }
 
@@ -333,18 +336,17 @@ fn read_file(path: &Path) -> Result<Option<String>, String> {
     }
 }
 
-/// The key most like a name that is none.
-fn nearest(name: &str) -> Option<&'static str> {
-    let names = KEYS.iter().map(|key| key.name).chain(OTHERS);
-    let shared = |other: &str| {
-        let letters = name
-            .bytes()
-            .filter(|letter| other.as_bytes().contains(letter));
-        let begin = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
-        letters.count() + begin.count()
+/// Variables that look like herm's and are none: they are told, and do nothing.
+fn strangers(environment: &Environment) -> Vec<String> {
+    let of_others = OTHERS.map(|name| format!("HERM_{}", name.replace('.', "_").to_uppercase()));
+    let settings = KEYS.iter().map(|key| key.variable);
+    let settings = settings.chain(of_others.iter().map(String::as_str));
+    let told = |(name, _): (&std::ffi::OsStr, _)| {
+        let name = name.to_str()?;
+        let stranger = stranger(name, settings.clone())?;
+        Some(format!("{name} {stranger}"))
     };
-    let best = names.max_by_key(|other| shared(other))?;
-    (shared(best) > name.len()).then_some(best)
+    environment.for_root().filter_map(told).collect()
 }
 
 fn parse_count(text: &str) -> Option<u32> {
@@ -431,6 +433,34 @@ mod tests {
             "{warnings:?}"
         );
         assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_variable_that_is_none_of_herms_is_named_with_the_nearest() {
+        let told = strangers(&environment(&[
+            ("HERM_STPO_TIMEOUT", "1"),
+            ("HERM_ROLE", "gateways"),
+            ("HERM_GATEWAY_COMMAND", "[]"),
+            ("HERM_LOG_MAX_FILES", "2"),
+            ("HERM_SERVICE_HOST", "10.0.0.1"),
+            ("HERM_OF_SOMEBODY_ELSE", ""),
+        ]));
+        let wanted = [
+            "HERM_OF_SOMEBODY_ELSE is no variable of herm's",
+            "HERM_STPO_TIMEOUT is no variable of herm's; did you mean HERM_STOP_TIMEOUT?",
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    /// What the guide tells people to set is known.
+    #[test]
+    fn every_variable_of_the_guide_is_one() {
+        let guide = include_str!("../../../../docs/guide/settings.md");
+        let words = guide.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        let named = words.filter(|word| word.len() > 5 && word.starts_with("HERM_"));
+        let variables: Vec<(&str, &str)> = named.map(|name| (name, "")).collect();
+        assert!(variables.len() > 10, "{variables:?}");
+        assert_eq!(strangers(&environment(&variables)), Vec::<String>::new());
     }
 
     const EVERY_KEY: &str = "gateway.command = [\"g\"]\nrole = \"dashboard\"\n[init]\nlog = \"warn\"\n\
