@@ -197,11 +197,10 @@ impl Claims {
         self.held.get(name)
     }
 
-    /// All ports that are held, by whomever.
-    pub fn ports(&self) -> impl Iterator<Item = u16> {
-        self.held
-            .values()
-            .flat_map(|needs| needs.ports.keys().copied())
+    /// All ports that others than this profile hold.
+    pub fn ports_of_others(&self, name: &ProfileName) -> impl Iterator<Item = u16> {
+        let others = self.held.iter().filter(move |(holder, _)| *holder != name);
+        others.flat_map(|(_, needs)| needs.ports.keys().copied())
     }
 
     /// What of `needs` others hold.
@@ -400,9 +399,10 @@ mod tests {
         .unwrap()
         .unwrap();
         let kept = load(&home, now).unwrap().value.unwrap();
-        assert_eq!(kept.ports().collect::<Vec<_>>(), [8642]);
+        assert_eq!(kept.ports_of_others(&name("b")).collect::<Vec<_>>(), [8642]);
         std::fs::write(home.claims(), "{").unwrap();
         assert!(load(&home, now).unwrap().corrupt.is_some());
+        assert_eq!(kept.ports_of_others(&name("a")).count(), 0);
         update(&home, now, |claims| claims.retain(|_| false)).unwrap();
     }
 
@@ -423,7 +423,7 @@ mod tests {
                     };
                     let _ = claims.claim(&asker, needs);
                 }
-                let mut ports: Vec<u16> = claims.ports().collect();
+                let mut ports: Vec<u16> = claims.ports_of_others(&name("z")).collect();
                 let held = ports.len();
                 ports.sort_unstable();
                 ports.dedup();

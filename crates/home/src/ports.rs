@@ -2,7 +2,9 @@
 //!
 //! The first choice follows from the name alone, so that it can be told without looking anywhere;
 //! where it is taken, the next free one in the range is. The choice is recorded in the profile
-//! (`.herm/port.json`) and stays, whatever others come and go.
+//! (`.herm/port.json`) and stays, whatever others come and go. Where the home takes no record, because it is
+//! full or read-only, the choice follows from the name and from what others have recorded and claimed: every
+//! process that asks gets the same answer, whoever listens by then.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -39,6 +41,25 @@ pub enum PortError {
     Home(#[from] HomeError),
 }
 
+/// A port that a profile has been given.
+#[derive(Debug)]
+pub struct Given {
+    /// The port.
+    pub port: u16,
+    /// Why it is not recorded, where it isn't.
+    pub unrecorded: Option<HomeError>,
+}
+
+impl Given {
+    /// One that is, or will be, in the profile's record.
+    pub fn recorded(port: u16) -> Self {
+        Self {
+            port,
+            unrecorded: None,
+        }
+    }
+}
+
 /// The port a profile gets if nobody has it: the first 8 bytes of the name's SHA-256, big-endian,
 /// modulo the size of [`RANGE`].
 pub fn preferred(name: &ProfileName) -> u16 {
@@ -71,21 +92,49 @@ pub fn recorded(profile: &ProfilePaths) -> Result<Option<u16>, HomeError> {
 }
 
 /// The port recorded in a profile, chosen and recorded now if there is none. Free is what no other
-/// profile has recorded, what isn't in `claimed` and what `usable` says can be used.
+/// profile has recorded, what isn't in `claimed` (by others) and what `usable` says can be used.
 pub fn ensure(
     home: &Home,
     name: &ProfileName,
     claimed: &BTreeSet<u16>,
     usable: impl Fn(u16) -> bool,
     now: SystemTime,
-) -> Result<u16, PortError> {
+) -> Result<Given, PortError> {
     // At a boot of many profiles nearly all have theirs.
     if let Some(port) = recorded(&home.profile(name))? {
-        return Ok(port);
+        return Ok(Given::recorded(port));
     }
+    match record(home, name, claimed, usable, now) {
+        Err(PortError::Home(error)) if error.is_refusal() => {
+            let taken = of_others(home, name)?;
+            let is_free = |port| !taken.contains(&port) && !claimed.contains(&port);
+            Ok(Given {
+                port: choose(name, is_free).ok_or(PortError::Exhausted)?,
+                unrecorded: Some(error),
+            })
+        }
+        given => given.map(Given::recorded),
+    }
+}
+
+fn record(
+    home: &Home,
+    name: &ProfileName,
+    claimed: &BTreeSet<u16>,
+    usable: impl Fn(u16) -> bool,
+    now: SystemTime,
+) -> Result<u16, PortError> {
     let ports = Ports::lock(home, name)?;
     let dir = Dir::open(home.profile(name).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
     ports.give(&dir, claimed, usable, now)
+}
+
+/// The ports recorded in the other profiles. One whose record can't be read has none that is to be avoided.
+fn of_others(home: &Home, name: &ProfileName) -> Result<BTreeSet<u16>, HomeError> {
+    let found = discover(home)?;
+    let others = found.profiles.iter().filter(|other| *other != name);
+    let port = |other| recorded(&home.profile(other)).ok().flatten();
+    Ok(others.filter_map(port).collect())
 }
 
 /// The right to give one profile a port; held by one process of a home at a time.
@@ -102,18 +151,9 @@ impl<'a> Ports<'a> {
         let lock = Dir::open(home.root())?
             .ensure_child(HERM_DIR, PRIVATE_DIR)?
             .lock(LOCK)?;
-        let mut taken = BTreeSet::new();
-        for other in discover(home)?
-            .profiles
-            .iter()
-            .filter(|other| *other != name)
-        {
-            // A profile whose record can't be read has no port that others must avoid.
-            taken.extend(recorded(&home.profile(other)).ok().flatten());
-        }
         Ok(Self {
             name,
-            taken,
+            taken: of_others(home, name)?,
             _lock: lock,
         })
     }
@@ -177,6 +217,7 @@ mod tests {
             clock::from_unix(0).unwrap(),
         )
         .unwrap()
+        .port
     }
 
     #[test]
@@ -206,7 +247,9 @@ mod tests {
         let (_dir, home) = home(&["a", "b"]);
         let taken = BTreeSet::from([preferred(&name("a"))]);
         let now = clock::from_unix(0).unwrap();
-        let port = ensure(&home, &name("a"), &taken, |_| true, now).unwrap();
+        let port = ensure(&home, &name("a"), &taken, |_| true, now)
+            .unwrap()
+            .port;
         assert_ne!(port, preferred(&name("a")));
         assert_eq!(give(&home, "a"), port);
         assert_eq!(recorded(&home.profile(&name("a"))).unwrap(), Some(port));
@@ -224,6 +267,29 @@ mod tests {
         let first = give(&home, &pair[0]);
         assert_eq!(first, preferred(&name(&pair[1])));
         assert_ne!(give(&home, &pair[1]), first);
+    }
+
+    /// As a read-only home does, and a full one: the port is there all the same, and the same each time,
+    /// also when the gateway that was given it listens.
+    #[test]
+    fn where_no_record_can_be_written_the_port_is_given_without_and_the_reason_told() {
+        if rustix::process::geteuid().is_root() {
+            println!("skipped: nothing is refused to root");
+            return;
+        }
+        let (dir, home) = home(&["a"]);
+        let mode = |mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(dir.path(), mode).unwrap();
+        };
+        mode(0o500);
+        let now = clock::from_unix(0).unwrap();
+        for usable in [true, false] {
+            let given = ensure(&home, &name("a"), &BTreeSet::new(), |_| usable, now).unwrap();
+            assert_eq!(given.port, preferred(&name("a")));
+            assert!(given.unrecorded.is_some_and(|why| why.is_refusal()));
+        }
+        mode(0o700);
     }
 
     #[test]

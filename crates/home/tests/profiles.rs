@@ -295,7 +295,9 @@ fn a_renamed_profile_keeps_its_intent_port_logs_and_claims() {
     world.make("old", &CreateOptions::default());
     let old = world.home.profile(&name("old"));
     intent::record(&old, Desired::Running, "test", now()).unwrap();
-    let port = ports::ensure(&world.home, &name("old"), &[].into(), |_| true, now()).unwrap();
+    let port = ports::ensure(&world.home, &name("old"), &[].into(), |_| true, now())
+        .unwrap()
+        .port;
     world.write("logs/gateways/old/current", "log");
     world.write("active_profile", "old\n");
     let needs = Needs::of(&Dotenv::parse(b"API_SERVER_ENABLED=1"), None);

@@ -72,9 +72,13 @@ fn own_port(context: &Context, profile: &ProfileName) -> Outcome<Option<u16>> {
         .map_err(home_failure)?
         .value
         .unwrap_or_default();
-    ports::ensure(home, profile, &claims.ports().collect(), is_free, now)
-        .map(Some)
-        .map_err(|error| Failure::failed(error.to_string()))
+    let claimed = claims.ports_of_others(profile).collect();
+    let given = ports::ensure(home, profile, &claimed, is_free, now)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    if let Some(why) = &given.unrecorded {
+        eprintln!("herm: port {} is used without a record: {why}", given.port);
+    }
+    Ok(Some(given.port))
 }
 
 /// Whether nobody listens on a port here.

@@ -12,6 +12,7 @@ use herm_home::files::Dir;
 use herm_home::inputs::{Inputs, fingerprint};
 use herm_home::layout::DOTENV;
 use herm_home::owner::Owner;
+use herm_home::ports::Given;
 use herm_home::state::{self, AgentState};
 use herm_home::unique::{API_SERVER, is_unique};
 use herm_home::{
@@ -253,9 +254,12 @@ impl Port<'_> {
         // The agent's default is not where it listens.
         needs.ports.retain(|_, key| *key != API_SERVER.port_key);
         match self.given() {
-            Ok(port) => {
-                needs.ports.insert(port, AUTO_PORT.to_owned());
-                Some(port)
+            Ok(given) => {
+                needs.ports.insert(given.port, AUTO_PORT.to_owned());
+                let (name, port) = (self.name, given.port);
+                let told = |why| format!("{name}: port {port} is used without a record: {why}");
+                remarks.extend(given.unrecorded.map(told));
+                Some(given.port)
             }
             // The service is there all the same, on a full or read-only disk too (L55); a gateway
             // that is started so says itself that it has no port.
@@ -267,9 +271,9 @@ impl Port<'_> {
     }
 
     /// The one that was given, or is given now; for those who only look, the one that would be.
-    fn given(&self) -> Result<u16, ports::PortError> {
+    fn given(&self) -> Result<Given, ports::PortError> {
         if let Some(port) = ports::recorded(&self.home.profile(self.name))? {
-            return Ok(port);
+            return Ok(Given::recorded(port));
         }
         let now = SystemTime::now();
         let claimed: BTreeSet<u16> = match self.access {
@@ -277,12 +281,13 @@ impl Port<'_> {
             Access::Look => claims::peek(self.home)?,
         }
         .iter()
-        .flat_map(Claims::ports)
+        .flat_map(|claims| claims.ports_of_others(self.name))
         .collect();
         match self.access {
             Access::Keep => ports::ensure(self.home, self.name, &claimed, is_free, now),
             Access::Look => {
                 ports::choose(self.name, |port| !claimed.contains(&port) && is_free(port))
+                    .map(Given::recorded)
                     .ok_or(ports::PortError::Exhausted)
             }
         }

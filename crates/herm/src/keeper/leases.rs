@@ -125,6 +125,7 @@ impl Leases {
             shared: Arc::clone(&shared),
             store: Store::new(home, &id, blind),
             wrote: None,
+            refused: None,
             watch: Watch::new()?,
             once_more: false,
             complained: String::new(),
@@ -185,6 +186,8 @@ struct Keeping {
     store: Store,
     /// When the last renewal was tried, and what came of it.
     wrote: Option<(Duration, Wrote)>,
+    /// When the home last refused an epoch.
+    refused: Option<Duration>,
     watch: Watch,
     /// A change was seen, and what it announced may not be so yet.
     once_more: bool,
@@ -238,11 +241,24 @@ impl Keeping {
             let Step::Take(epoch) = step else {
                 break;
             };
+            if self.was_just_refused() {
+                self.shared.machine().refused();
+                break;
+            }
             if self.take(epoch)? {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the home refused an epoch within a beat. On a full disk each try makes a file and removes
+    /// it, which is news to whoever watches the directory, this thread among them: with the next try
+    /// at once that would go on for ever.
+    fn was_just_refused(&self) -> bool {
+        let now = self.shared.now();
+        let is_recent = |at| now.saturating_sub(at) < Timing::STANDARD.beat;
+        self.refused.is_some_and(is_recent)
     }
 
     /// Renews the lease where that is due.
@@ -278,6 +294,7 @@ impl Keeping {
             Ok(false) => return Ok(false),
             Err(error) => {
                 if error.is_refusal() {
+                    self.refused = Some(self.shared.now());
                     self.shared.machine().refused();
                 }
                 return Err(error);

@@ -144,7 +144,7 @@ fn settings(
         let claimed = claims::load(home, now)?
             .value
             .unwrap_or_default()
-            .ports()
+            .ports_of_others(name)
             .collect();
         let port = Ports::lock(home, name)?.give(
             &to.ensure_child(HERM_DIR, PRIVATE_DIR)?,
