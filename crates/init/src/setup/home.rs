@@ -70,7 +70,7 @@ const DIR_MODE: u32 = 0o755;
 const PRIVATE_MODE: u32 = 0o600;
 
 /// Largest template or `.env` that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why the home can't be prepared at all.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +129,7 @@ pub(super) fn prepare(
     };
     let mut steps = HomeSteps {
         dir,
-        owner: user.map(|ids| Owner {
-            uid: ids.uid,
-            gid: ids.gid,
-        }),
+        owner: user.map(Ids::owner),
         reporter,
     };
     steps.step("leftovers", HomeSteps::sweep);

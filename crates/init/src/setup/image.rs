@@ -14,6 +14,7 @@ use herm_sys::users::Users;
 use super::hooks::{self, HookError};
 use super::plan::Ids;
 use super::report::Reporter;
+use super::safekeeping::Safekeeping;
 use super::{BAD_CONFIG, HOOK_FAILED, Options, fix_attrs, overlay, roots_path, step_limit};
 use crate::environment::{Environment, share};
 use crate::s6_variables::{self, OnFailure};
@@ -198,6 +199,10 @@ impl<'a> Image<'a> {
         if !scripts.is_empty() && !self.options.overlay {
             self.await_record(reporter);
         }
+        if scripts.is_empty() {
+            return Ok(());
+        }
+        let mut settings = Safekeeping::begin(self.environment, self.user);
         let mut failure = None;
         for script in scripts {
             let name = script.display().to_string();
@@ -210,6 +215,9 @@ impl<'a> Image<'a> {
             let start = reporter.begin_unlimited(&name);
             let result = hooks::run(&script, self.variables(added), &self.options.cmd, limit);
             reporter.end(&name, start, result.as_ref().err());
+            if let Some(settings) = &mut settings {
+                settings.after(&name, reporter);
+            }
             match (result, self.on_failure) {
                 (Ok(()), _) => {}
                 (Err(error), OnFailure::GoOn) => {

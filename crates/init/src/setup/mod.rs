@@ -17,6 +17,7 @@ mod overlay;
 mod ownership;
 mod plan;
 mod report;
+mod safekeeping;
 mod users;
 mod way_in;
 

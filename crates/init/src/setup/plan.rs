@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use herm_sys::fs_at::Owner;
 use herm_wire::BootStep;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,16 @@ pub struct Ids {
     /// Supplementary groups; the primary one need not be among them.
     #[serde(default)]
     pub groups: Vec<u32>,
+}
+
+impl Ids {
+    /// As the owner of files.
+    pub(super) fn owner(&self) -> Owner {
+        Owner {
+            uid: self.uid,
+            gid: self.gid,
+        }
+    }
 }
 
 /// The container's CMD, ready to be started.

@@ -14,9 +14,9 @@ use super::entry::{Entry, Refusal};
 use super::launch::SCRIPT_AT;
 use super::place::SCANNER;
 use super::scan::ids_of;
-use crate::pid1::boot::{own_service, own_spec};
 use crate::pid1::launch::{self, Common};
 use crate::pid1::logs::give_stdout;
+use crate::pid1::own::{own_service, own_spec};
 use crate::pid1::supervisor::{Helper, Supervisor};
 
 /// A script that may be run, and as whom.
