@@ -6,6 +6,7 @@ mod api;
 mod artifacts;
 mod boot;
 mod dashboard;
+mod doctor;
 mod dropin;
 mod ends;
 mod environments;
