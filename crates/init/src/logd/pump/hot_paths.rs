@@ -5,9 +5,15 @@ use std::os::fd::AsFd as _;
 use std::time::Instant;
 
 use herm_testkit::counted::counted;
+use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::*;
-use crate::logproto::{Limits, Target};
+use super::{CHUNK_BYTES, Progress, Pump, Run, Sinks};
+use crate::logd::directories::Directories;
+use crate::logd::directory::Now;
+use crate::logd::hold::Hold;
+use crate::logd::outbox::Outbox;
+use crate::logd::stdout::Forwarder;
+use crate::logproto::{Forward, Limits, Stats, Target};
 
 /// Lines of 120 bytes, as many as fit into a pipe.
 fn lines() -> Vec<u8> {
