@@ -82,6 +82,7 @@ fn view() -> ServiceView {
         memory_bytes: None,
         cpu_percent: None,
         log_dir: None,
+        log_dropped_lines: 0,
         uid: None,
         survivors: Vec::new(),
         requires: Vec::new(),

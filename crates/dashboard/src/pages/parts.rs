@@ -3,7 +3,7 @@
 use herm_home::profile::ProfileInfo;
 pub(crate) use herm_wire::verdict::is_in_trouble;
 use herm_wire::verdict::state_word;
-use herm_wire::{Desired, Kind, LastExit, ServiceView, State};
+use herm_wire::{Kind, LastExit, ServiceView, State};
 use maud::{Markup, PreEscaped, html};
 
 use crate::orders::label;
