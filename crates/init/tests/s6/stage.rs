@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use herm_sys::Signal;
+
 use crate::scenario::{Life, Service, Stay};
 
 /// Nothing that works takes this long, on a machine however busy.
@@ -50,6 +52,10 @@ impl Stage {
                 command
             }
         };
+        // What whoever runs the tests ignores (nohup does) would be ignored by every service, too.
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
+            herm_sys::signals::restore_default(signal).unwrap();
+        }
         let output = fs::File::create(dir.path().join("output")).unwrap();
         let child = command
             .stdin(Stdio::null())

@@ -108,28 +108,25 @@ impl Supervisor {
             (None, Desired::Down, _) => Want::Down,
         };
         let now = self.clock().now;
-        let id = match self.services.id_of(service.name()) {
-            Some(id) => {
-                self.engine
-                    .update(now, id, spec)
-                    .map_err(|error| not_registered(&error))?;
-                self.switch(id, &service, want);
-                if let Some(old) = self.services.get_mut(id) {
-                    service.annotation = std::mem::take(&mut old.annotation);
-                    service.order = old.order.take();
-                    service.recorded = old.recorded;
-                    service.scanned = old.scanned.take();
-                }
-                self.services.insert(id, service);
-                self.only_show(id);
-                id
+        let id = if let Some(id) = self.services.id_of(service.name()) {
+            self.engine
+                .update(now, id, spec)
+                .map_err(|error| not_registered(&error))?;
+            self.switch(id, &service, want);
+            if let Some(old) = self.services.get_mut(id) {
+                service.annotation = std::mem::take(&mut old.annotation);
+                service.order = old.order.take();
+                service.recorded = old.recorded;
+                service.scanned = old.scanned.take();
             }
-            None => {
-                let registered = self.engine.register(now, spec, want);
-                let id = registered.map_err(|error| not_registered(&error))?;
-                self.services.insert(id, service);
-                id
-            }
+            self.services.insert(id, service);
+            self.only_show(id);
+            id
+        } else {
+            let registered = self.engine.register(now, spec, want);
+            let id = registered.map_err(|error| not_registered(&error))?;
+            self.services.insert(id, service);
+            id
         };
         self.take_slot(id);
         // The record comes before the effect: the spawn is still in the engine's queue.

@@ -90,6 +90,10 @@ enum Face {
 
 /// One service directory under supervision.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they are told and forgotten apart"
+)]
 struct Slot {
     /// What names it to the reactor.
     number: u64,
