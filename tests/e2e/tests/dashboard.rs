@@ -146,7 +146,7 @@ fn every_page_is_clear_accessible_and_still_in_every_light_and_size() {
 }
 
 /// Prints what no page should believe.
-const HOSTILE: &str = r#"
+const HOSTILE: &str = r"
 trap 'exit 0' TERM
 printf '<img src=x onerror=alert(1)>\n'
 printf '\033[31mred\033[0m \033]0;a title\007\033]8;;http://evil.example\033\\link\033]8;;\033\\ \033[2J\033[999D\n'
@@ -154,7 +154,7 @@ printf 'a\000b\010\010\177\033[\n'
 head -c 10000000 /dev/zero | tr '\0' '\033'; echo
 printf 'last line\n'
 sleep infinity & wait
-"#;
+";
 
 #[test]
 fn no_log_no_profile_and_no_other_site_is_trusted_by_the_pages() {
