@@ -33,6 +33,8 @@ mod tests;
 mod words;
 
 pub use auth::bearer;
-pub use options::{Options, SWITCH, StartError, endpoint, is_wanted, sign_in_token};
+pub use options::{
+    Options, SWITCH, StartError, endpoint, is_login_variable, is_wanted, sign_in_token,
+};
 pub use sample::Samples;
 pub use server::run;

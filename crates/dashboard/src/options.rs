@@ -23,6 +23,15 @@ const PASSWORD_HASH: &str = "HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH";
 /// Says in a container that there shall be a dashboard.
 pub const SWITCH: &str = "HERMES_DASHBOARD";
 
+/// Whether a variable lets its reader sign in to a dashboard, this one or the agent's own: then it is
+/// no business of a gateway, where an agent runs whatever it likes.
+pub fn is_login_variable(name: &str) -> bool {
+    let secret = ["_SECRET", "_TOKEN", "_PASSWORD", "_KEY"];
+    name.strip_prefix("HERMES_DASHBOARD_").is_some_and(|rest| {
+        rest.starts_with("BASIC_AUTH_") || secret.iter().any(|end| rest.ends_with(end))
+    })
+}
+
 /// Everything a dashboard is started with.
 #[derive(Debug)]
 pub struct Options {

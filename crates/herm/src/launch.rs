@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use herm_dashboard::is_login_variable;
 use herm_home::settings::{SYSTEM_FILE, Settings};
 use herm_home::unique::is_unique;
 use herm_home::{Home, ProfileName};
@@ -60,6 +61,41 @@ impl Endpoint {
     }
 }
 
+/// A variable of the container that is kept from gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Withheld {
+    name: String,
+    why: Why,
+}
+
+/// Why a variable is kept from a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It lets its reader sign in to the dashboard.
+    Login,
+    /// Only one profile can have it: the default one.
+    Unique,
+}
+
+impl Why {
+    /// Why a gateway is not given a variable, where it is not.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        if is_login_variable(name) {
+            Some(Self::Login)
+        } else {
+            is_unique(name).then_some(Self::Unique)
+        }
+    }
+
+    /// In words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Login => "the dashboard's login is not given to gateways",
+            Self::Unique => "only the default profile has it: no two can",
+        }
+    }
+}
+
 /// What a launch is made of besides the profile.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchFacts {
@@ -71,8 +107,8 @@ pub(crate) struct LaunchFacts {
     pub(crate) venv_bin: Option<PathBuf>,
     /// `PATH` of this process.
     pub(crate) path: String,
-    /// Variables of the container that belong to one profile only, and so not to named ones.
-    pub(crate) unique_variables: Vec<String>,
+    /// Variables of the container that not every gateway gets.
+    pub(crate) withheld: Vec<Withheld>,
 }
 
 impl LaunchFacts {
@@ -101,22 +137,28 @@ impl LaunchFacts {
         let path = env::var("PATH").unwrap_or_default();
         let own = env::current_exe().unwrap_or_else(|_| "herm".into());
         let program = find_program(&settings, venv_bin.as_deref(), &path, &own);
-        let unique_variables = env::vars_os()
+        let withheld = env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| is_unique(name))
+            .filter_map(|name| Why::of(&name).map(|why| Withheld { name, why }))
             .collect();
         Self {
             program,
             settings,
             venv_bin,
             path,
-            unique_variables,
+            withheld,
         }
     }
 
     /// Whether the built-in gateway serves here.
     pub(crate) fn is_built_in(&self) -> bool {
         matches!(self.program, Program::BuiltIn(_))
+    }
+
+    /// Variables of the container that sign in to the dashboard.
+    pub(crate) fn logins(&self) -> impl Iterator<Item = &str> {
+        let logins = self.withheld.iter().filter(|one| one.why == Why::Login);
+        logins.map(|one| one.name.as_str())
     }
 
     /// Program and arguments for a profile. The default profile is meant by leaving out `-p`:
@@ -183,11 +225,9 @@ impl LaunchFacts {
         let probe = endpoint.map(|endpoint| Probe::Http {
             url: format!("{}/health", endpoint.url()),
         });
-        let unset_env = if profile.is_default() {
-            Vec::new()
-        } else {
-            self.unique_variables.clone()
-        };
+        let is_kept = |variable: &&Withheld| variable.why == Why::Login || !profile.is_default();
+        let kept = self.withheld.iter().filter(is_kept);
+        let unset_env = kept.map(|variable| variable.name.clone()).collect();
         ServiceSpec {
             name: profile.service(),
             kind: Kind::Gateway,
@@ -323,7 +363,17 @@ mod tests {
             settings: Settings::default(),
             venv_bin: Some("/opt/hermes/.venv/bin".into()),
             path: "/usr/bin:/opt/hermes/.venv/bin:/bin".into(),
-            unique_variables: vec!["TELEGRAM_BOT_TOKEN".into()],
+            withheld: vec![
+                withheld("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD"),
+                withheld("TELEGRAM_BOT_TOKEN"),
+            ],
+        }
+    }
+
+    fn withheld(name: &str) -> Withheld {
+        Withheld {
+            name: name.into(),
+            why: Why::of(name).unwrap(),
         }
     }
 
@@ -374,12 +424,34 @@ mod tests {
         let agent = facts(Program::Agent("hermes".into()));
         assert_eq!(
             agent.spec(&home, &name("w"), None).unset_env,
-            ["TELEGRAM_BOT_TOKEN"]
+            ["HERMES_DASHBOARD_BASIC_AUTH_PASSWORD", "TELEGRAM_BOT_TOKEN"]
         );
         assert_eq!(
             agent.spec(&home, &name("default"), None).unset_env,
-            Vec::<String>::new()
+            ["HERMES_DASHBOARD_BASIC_AUTH_PASSWORD"]
         );
+    }
+
+    #[test]
+    fn what_signs_in_to_a_dashboard_is_no_gateways() {
+        for name in [
+            "HERMES_DASHBOARD_BASIC_AUTH_USERNAME",
+            "HERMES_DASHBOARD_BASIC_AUTH_PASSWORD",
+            "HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH",
+            "HERMES_DASHBOARD_BASIC_AUTH_SECRET",
+            "HERMES_DASHBOARD_OIDC_CLIENT_SECRET",
+            "HERMES_DASHBOARD_SESSION_TOKEN",
+        ] {
+            assert_eq!(Why::of(name), Some(Why::Login), "{name}");
+        }
+        for name in [
+            "HERMES_DASHBOARD",
+            "HERMES_DASHBOARD_PORT",
+            "OPENAI_API_KEY",
+            "PATH",
+        ] {
+            assert_eq!(Why::of(name), None, "{name}");
+        }
     }
 
     fn at(port: u16) -> Endpoint {

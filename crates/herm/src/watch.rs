@@ -105,6 +105,27 @@ impl Watch {
         }
     }
 
+    /// Watches for what is renamed in a directory, and nothing else. `false`: it is not there.
+    pub(crate) fn follow_renames(&mut self, dir: &Path) -> Outcome<bool> {
+        let flags = WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        match inotify::add_watch(&self.inotify, dir, flags) {
+            Ok(descriptor) => {
+                self.blind |= is_blind(dir);
+                self.dirs.insert(descriptor, dir.to_owned());
+                Ok(true)
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(Errno::NOSPC) => {
+                self.blind = true;
+                Ok(true)
+            }
+            Err(error) => Err(Failure::failed(format!(
+                "can't watch {}: {error}",
+                dir.display()
+            ))),
+        }
+    }
+
     /// How long a waiter may sleep without looking itself; `None`: for ever.
     pub(crate) fn patience(&self) -> Option<Duration> {
         self.blind.then_some(BLIND_LOOK)

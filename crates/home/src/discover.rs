@@ -11,6 +11,7 @@ use crate::error::HomeError;
 use crate::files::Dir;
 use crate::layout::{HERM_DIR, Home, PROFILES, SOUL, TOMBSTONE};
 use crate::name::ProfileName;
+use crate::profile::{Renaming, renaming_of};
 
 /// What a look at the home found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct Discovery {
     pub profiles: Vec<ProfileName>,
     /// Profiles whose deletion began and was not finished.
     pub deleting: Vec<ProfileName>,
+    /// Profiles that a process is renaming now: none for as long as it lives.
+    pub renaming: Vec<ProfileName>,
+    /// Of the profiles those whose renaming was interrupted.
+    pub half_renamed: Vec<ProfileName>,
     /// Directories that could be profiles but lack their SOUL.md, yet or for good.
     pub unmarked: Vec<ProfileName>,
     /// Entries that look like profiles and can't be used.
@@ -59,6 +64,8 @@ pub fn discover(home: &Home) -> Result<Discovery, HomeError> {
     let mut found = Discovery {
         profiles: vec![ProfileName::default_profile()],
         deleting: Vec::new(),
+        renaming: Vec::new(),
+        half_renamed: Vec::new(),
         unmarked: Vec::new(),
         skipped: Vec::new(),
     };
@@ -103,10 +110,23 @@ impl Discovery {
             Err(e) => return self.skip(entry, format!("{e}; rename the directory")),
         };
         match marks(profiles, entry) {
-            Ok((_, true)) => self.deleting.push(name),
-            Ok((true, false)) => self.profiles.push(name),
+            Ok(Marks { deleting: true, .. }) => self.deleting.push(name),
+            Ok(Marks {
+                renaming: Some(renaming),
+                ..
+            }) if renaming.is_under_way() => {
+                self.renaming.push(name);
+            }
+            Ok(Marks {
+                soul: true,
+                renaming,
+                ..
+            }) => {
+                self.half_renamed.extend(renaming.map(|_| name.clone()));
+                self.profiles.push(name);
+            }
             // It may be a backup, a stray mkdir, or a profile in the making.
-            Ok((false, false)) => self.unmarked.push(name),
+            Ok(Marks { soul: false, .. }) => self.unmarked.push(name),
             Err(e) => self.skip(entry, e.to_string()),
         }
     }
@@ -119,8 +139,17 @@ impl Discovery {
     }
 }
 
-/// Whether a profile directory has its SOUL.md, and whether its deletion has begun.
-fn marks(profiles: &Dir, entry: &str) -> Result<(bool, bool), HomeError> {
+/// What a directory says of itself.
+struct Marks {
+    /// It has its SOUL.md.
+    soul: bool,
+    /// Its deletion has begun.
+    deleting: bool,
+    /// Its renaming has begun.
+    renaming: Option<Renaming>,
+}
+
+fn marks(profiles: &Dir, entry: &str) -> Result<Marks, HomeError> {
     let Some(dir) = profiles.child(entry)? else {
         return Err(HomeError::io(
             "open",
@@ -128,11 +157,12 @@ fn marks(profiles: &Dir, entry: &str) -> Result<(bool, bool), HomeError> {
             io::Error::from(io::ErrorKind::NotFound),
         ));
     };
-    let deleting = match dir.child(HERM_DIR) {
-        Ok(Some(herm)) => herm.exists(TOMBSTONE),
-        Ok(None) | Err(_) => false,
-    };
-    Ok((dir.exists(SOUL), deleting))
+    let herm = dir.child(HERM_DIR).ok().flatten();
+    Ok(Marks {
+        soul: dir.exists(SOUL),
+        deleting: herm.as_ref().is_some_and(|herm| herm.exists(TOMBSTONE)),
+        renaming: herm.as_ref().and_then(renaming_of),
+    })
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub const INTENT: &str = "desired.json";
 pub const INTENT_LOCK: &str = "desired.lock";
 /// Marks a profile whose deletion has begun, in [`HERM_DIR`].
 pub const TOMBSTONE: &str = "deleting";
+/// Marks a profile that is being renamed, in [`HERM_DIR`].
+pub const RENAMING: &str = "renaming.json";
 /// The port allocated to the profile, in [`HERM_DIR`].
 pub const PORT: &str = "port.json";
 /// Who holds which port and token, in the home's [`HERM_DIR`].

@@ -20,6 +20,7 @@ pub mod files;
 pub mod handover;
 pub mod inputs;
 pub mod intent;
+pub mod kept;
 pub mod layout;
 pub mod lease;
 pub mod loaded;

@@ -2,7 +2,8 @@
 //!
 //! The first choice follows from the name alone, so that it can be told without looking anywhere;
 //! where it is taken, the next free one in the range is. The choice is recorded in the profile
-//! (`.herm/port.json`) and stays, whatever others come and go. Where the home takes no record, because it is
+//! (`.herm/port.json`) and stays, whatever others come and go, unless somebody else has taken the port
+//! while the profile's gateway was down: then it gets another one. Where the home takes no record, because it is
 //! full or read-only, the choice follows from the name and from what others have recorded and claimed: every
 //! process that asks gets the same answer, whoever listens by then.
 
@@ -137,6 +138,24 @@ fn of_others(home: &Home, name: &ProfileName) -> Result<BTreeSet<u16>, HomeError
     Ok(others.filter_map(port).collect())
 }
 
+/// Another port for a profile whose recorded one, `taken`, is somebody else's now. What a second process
+/// has recorded meanwhile for the same reason counts.
+pub fn replace(
+    home: &Home,
+    name: &ProfileName,
+    taken: u16,
+    claimed: &BTreeSet<u16>,
+    usable: impl Fn(u16) -> bool,
+    now: SystemTime,
+) -> Result<u16, PortError> {
+    let ports = Ports::lock(home, name)?;
+    let dir = Dir::open(home.profile(name).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
+    if recorded(&home.profile(name))? == Some(taken) {
+        dir.remove(PORT)?;
+    }
+    ports.give(&dir, claimed, |port| port != taken && usable(port), now)
+}
+
 /// The right to give one profile a port; held by one process of a home at a time.
 #[derive(Debug)]
 pub(crate) struct Ports<'a> {
@@ -253,6 +272,20 @@ mod tests {
         assert_ne!(port, preferred(&name("a")));
         assert_eq!(give(&home, "a"), port);
         assert_eq!(recorded(&home.profile(&name("a"))).unwrap(), Some(port));
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_took_meanwhile_is_replaced_once() {
+        let (_dir, home) = home(&["a"]);
+        let a = name("a");
+        let now = clock::from_unix(0).unwrap();
+        let first = give(&home, "a");
+        let none = BTreeSet::new();
+        let next = replace(&home, &a, first, &none, |_| true, now).unwrap();
+        assert_ne!(next, first);
+        let again = replace(&home, &a, first, &none, |_| false, now).unwrap();
+        assert_eq!(again, next, "another process has replaced it already");
+        assert_eq!(give(&home, "a"), next, "and so it stays");
     }
 
     #[test]

@@ -41,11 +41,13 @@ pub struct Settings {
     pub restart_burst: Option<u32>,
     /// Seconds from the request to stop to KILL.
     pub stop_grace_s: Option<f64>,
+    /// Whether rotated files are compressed.
+    pub log_compress: bool,
     /// Size in bytes at which a kept log is rotated.
     pub log_max_bytes: Option<u64>,
     /// Rotated files kept of each log.
     pub log_max_files: Option<u32>,
-    /// Seconds after which a rotated file is removed.
+    /// Seconds after which a kept log is rotated, and a rotated file removed.
     pub log_max_age_s: Option<u64>,
     /// What this instance does in a home that several share.
     pub role: Option<Role>,
@@ -79,15 +81,20 @@ impl Key {
 }
 
 /// All keys.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 11] = [
     Key {
         name: "gateway.command",
         about: "program and arguments of every profile's gateway, as a list",
         set: |settings, value| words(value).map(|words| settings.gateway_command = words),
     },
     Key {
+        name: "log.compress",
+        about: "true: rotated log files are compressed (gzip)",
+        set: |settings, value| switch(value).map(|on| settings.log_compress = on),
+    },
+    Key {
         name: "log.max_age",
-        about: "seconds after which a rotated log file is removed",
+        about: "seconds after which a log file is rotated, and a rotated one removed",
         set: |settings, value| whole(value).map(|seconds| settings.log_max_age_s = Some(seconds)),
     },
     Key {
@@ -337,6 +344,16 @@ fn words(value: &Value) -> Result<Vec<String>, &'static str> {
         .ok_or(expected)
 }
 
+/// Variables are often given as 1 and 0.
+fn switch(value: &Value) -> Result<bool, &'static str> {
+    match value {
+        Value::Boolean(on) => Ok(*on),
+        Value::Integer(0) => Ok(false),
+        Value::Integer(1) => Ok(true),
+        _ => Err("true or false"),
+    }
+}
+
 fn whole(value: &Value) -> Result<u64, &'static str> {
     value
         .as_integer()
@@ -384,7 +401,7 @@ mod tests {
     fn every_key_can_be_set_in_a_file() {
         let settings = apply(
             "[gateway]\ncommand = [\"g\", \"run\"]\n[restart]\nstable = 30\ndelay = 0.5\nmax_delay = 10\nburst = 3\n\
-             [stop]\ngrace = 5\n[log]\nmax_bytes = 5000\nmax_files = 2\nmax_age = 60\n",
+             [stop]\ngrace = 5\n[log]\ncompress = true\nmax_bytes = 5000\nmax_files = 2\nmax_age = 60\n",
             false,
         )
         .unwrap();
@@ -395,6 +412,7 @@ mod tests {
             restart_max_delay_s: Some(10.0),
             restart_burst: Some(3),
             stop_grace_s: Some(5.0),
+            log_compress: true,
             log_max_bytes: Some(5000),
             log_max_files: Some(2),
             log_max_age_s: Some(60),
@@ -447,6 +465,7 @@ mod tests {
             ("restart.stable = -1", "restart.stable"),
             ("restart.stable = nan", "restart.stable"),
             ("restart.burst = 0", "restart.burst"),
+            ("log.compress = \"gzip\"", "log.compress"),
             ("log.max_bytes = 10", "log.max_bytes"),
             ("log.max_files = 99999999999", "log.max_files"),
         ] {

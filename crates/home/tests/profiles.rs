@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use herm_home::claims::{self, Needs};
 use herm_home::dotenv::Dotenv;
 use herm_home::profile::{
-    self, CreateOptions, Source, begin_delete, create, finish_delete, is_deleting, is_fresh, rename,
+    self, CreateOptions, Source, begin_delete, begin_rename, create, finish_delete, give_up_rename,
+    is_deleting, is_fresh, mend_rename, rename,
 };
 use herm_home::{Desired, Home, HomeError, ProfileName, discover, intent, ports};
 
@@ -306,6 +307,12 @@ fn a_renamed_profile_keeps_its_intent_port_logs_and_claims() {
     })
     .unwrap();
 
+    begin_rename(&world.home, &name("old"), &name("new")).unwrap();
+    assert_eq!(
+        world.names(),
+        ["default"],
+        "nobody runs what is being renamed"
+    );
     rename(&world.home, &name("old"), &name("new"), now()).unwrap();
     assert_eq!(world.names(), ["default", "new"]);
     let new = world.home.profile(&name("new"));
@@ -323,12 +330,69 @@ fn a_name_that_is_taken_or_reserved_is_no_target_of_a_rename() {
     world.make("a", &CreateOptions::default());
     world.make("b", &CreateOptions::default());
     let refuse =
-        |old: &str, new: &str| rename(&world.home, &name(old), &name(new), now()).unwrap_err();
+        |old: &str, new: &str| begin_rename(&world.home, &name(old), &name(new)).unwrap_err();
     assert!(matches!(refuse("a", "b"), HomeError::Exists { .. }));
     assert_eq!(refuse("a", "default").exit_code(), 2);
     assert_eq!(refuse("default", "c").exit_code(), 2);
     assert_eq!(refuse("nobody", "c").exit_code(), 4);
     assert_eq!(world.names(), ["default", "a", "b"]);
+}
+
+/// As a process that renames leaves it when it is killed.
+fn kill_renamer(world: &World, profile: &str) {
+    let mark = format!("profiles/{profile}/.herm/renaming.json");
+    let own = format!("\"pid\":{}", std::process::id());
+    let text = world.read(&mark);
+    assert!(text.contains(&own), "{text}");
+    world.write(&mark, &text.replace(&own, "\"pid\":4194305"));
+}
+
+#[test]
+fn a_renaming_that_was_killed_anywhere_loses_neither_the_profile_nor_what_was_wanted() {
+    for directory_was_renamed in [false, true] {
+        let world = world();
+        world.make("old", &CreateOptions::default());
+        let old = world.home.profile(&name("old"));
+        intent::record(&old, Desired::Running, "test", now()).unwrap();
+        world.write("logs/gateways/old/current", "log");
+        world.write("active_profile", "old\n");
+        begin_rename(&world.home, &name("old"), &name("new")).unwrap();
+        let at = if directory_was_renamed { "new" } else { "old" };
+        let profiles = world.home.profiles_dir();
+        fs::rename(profiles.join("old"), profiles.join(at)).unwrap();
+        assert_eq!(world.names(), ["default"]);
+        kill_renamer(&world, at);
+        assert_eq!(world.names(), ["default", at]);
+        let found = discover(&world.home).unwrap();
+        assert_eq!(found.half_renamed, [name(at)]);
+
+        let before = mend_rename(&world.home, &name(at), now()).unwrap();
+        assert_eq!(before, directory_was_renamed.then(|| name("old")));
+        assert_eq!(mend_rename(&world.home, &name(at), now()).unwrap(), None);
+        assert!(discover(&world.home).unwrap().half_renamed.is_empty());
+        let kept = intent::peek(&world.home.profile(&name(at))).unwrap();
+        assert_eq!(kept.unwrap().state, Desired::Running);
+        assert_eq!(world.read(&format!("logs/gateways/{at}/current")), "log");
+        assert_eq!(world.read("active_profile"), format!("{at}\n"));
+    }
+}
+
+#[test]
+fn a_renaming_that_is_given_up_changes_nothing_and_a_copy_of_one_is_a_profile_of_its_own() {
+    let world = world();
+    world.make("a", &CreateOptions::default());
+    begin_rename(&world.home, &name("a"), &name("b")).unwrap();
+    give_up_rename(&world.home, &name("a")).unwrap();
+    assert_eq!(world.names(), ["default", "a"]);
+
+    begin_rename(&world.home, &name("a"), &name("b")).unwrap();
+    kill_renamer(&world, "a");
+    world.make("b", &CreateOptions::default());
+    let mark = world.read("profiles/a/.herm/renaming.json");
+    world.write("profiles/b/.herm/renaming.json", &mark);
+    world.write("logs/gateways/a/current", "of a");
+    assert_eq!(mend_rename(&world.home, &name("b"), now()).unwrap(), None);
+    assert_eq!(world.read("logs/gateways/a/current"), "of a");
 }
 
 #[test]

@@ -154,6 +154,9 @@ pub enum Body {
     Env {
         /// Sorted by name.
         entries: Vec<EnvEntry>,
+        /// Names of the container's variables that it does not get.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        withheld: Vec<String>,
     },
     /// To [`crate::Op::Boot`].
     Boot(BootReport),

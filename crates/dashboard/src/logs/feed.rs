@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::read::{CURRENT, MAX_LINE, RawLine, open, parse};
+use herm_home::kept::{CURRENT, open};
+
+use super::read::{MAX_LINE, RawLine, parse};
 use super::{LogLine, show};
 
 /// Between two looks at a log that is watched.

@@ -1,17 +1,13 @@
 //! Reading a log directory: `current` and the files it was rotated into. Everything is bounded: a
 //! page shows the end of a log however large it is, and a line of any length.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use herm_home::kept::{Opened, files};
 
 use super::{LogLine, ansi};
 
-/// The file that is being written.
-pub(crate) const CURRENT: &str = "current";
-/// What the name of a rotated file ends with.
-const ROTATED_SUFFIX: &str = ".log";
 /// Most bytes of a line that are shown.
 pub(crate) const MAX_LINE: usize = 16 * 1024;
 /// Most lines of one answer.
@@ -41,8 +37,8 @@ pub(crate) fn tail(dir: &Path, wanted: &Wanted) -> io::Result<Vec<LogLine>> {
     let mut kept: Vec<LogLine> = Vec::new();
     let mut bytes = 0;
     let mut budget = MAX_READ;
-    'files: for path in files(dir)?.into_iter().rev() {
-        let Some(file) = open(&path)? else { continue };
+    'files: for file in files(dir)?.into_iter().rev() {
+        let Some(file) = file.open()? else { continue };
         let mut lines = Backwards::new(file)?;
         while let Some(line) = lines.next_line(&mut budget)? {
             let line = parse(&line);
@@ -67,48 +63,6 @@ pub(crate) fn tail(dir: &Path, wanted: &Wanted) -> io::Result<Vec<LogLine>> {
     Ok(kept)
 }
 
-/// The log's files, oldest first. No directory is an empty log: nothing was written yet.
-pub(crate) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut rotated: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.to_string_lossy().ends_with(ROTATED_SUFFIX))
-        .collect();
-    rotated.sort();
-    rotated.push(dir.join(CURRENT));
-    Ok(rotated)
-}
-
-/// Bytes of a log on the disk.
-pub(crate) fn size(dir: &Path) -> u64 {
-    let files = files(dir).unwrap_or_default();
-    files
-        .iter()
-        .filter_map(|path| fs::symlink_metadata(path).ok())
-        .map(|meta| meta.len())
-        .sum()
-}
-
-/// Opens a regular file, and nothing else that an agent may have put in its place. One that was
-/// rotated away meanwhile has nothing to read.
-pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    let careful = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(careful.bits()).unwrap_or(0);
-    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// A line's bytes: its beginning, and how long it was.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct RawLine {
@@ -118,7 +72,7 @@ pub(crate) struct RawLine {
 
 /// The whole lines of a file, the last first, with a bounded memory whatever their length.
 struct Backwards {
-    file: File,
+    file: Opened,
     /// Where the bytes in `buffer` begin in the file.
     start: u64,
     buffer: Vec<u8>,
@@ -128,7 +82,7 @@ struct Backwards {
 }
 
 impl Backwards {
-    fn new(mut file: File) -> io::Result<Self> {
+    fn new(mut file: Opened) -> io::Result<Self> {
         let start = file.seek(SeekFrom::End(0))?;
         Ok(Self {
             file,
@@ -222,6 +176,10 @@ pub(crate) fn parse(raw: &RawLine) -> LogLine {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use herm_home::kept::CURRENT;
+
     use super::*;
 
     fn dir_with(files: &[(&str, &[u8])]) -> tempfile::TempDir {
@@ -266,6 +224,18 @@ mod tests {
         );
         assert!(lines(dir.path(), &last(0)).is_empty());
         assert!(lines(Path::new("/nonexistent"), &last(9)).is_empty());
+    }
+
+    #[test]
+    fn compressed_files_read_like_the_others() {
+        let dir = dir_with(&[
+            ("2026-11-20T20-00-02.000000Z.log", b"one\ntwo\n"),
+            ("2026-11-20T20-00-04.000000Z.log", b"three\n"),
+            ("current", b"four\n"),
+        ]);
+        herm_home::kept::compress(dir.path()).unwrap();
+        assert_eq!(lines(dir.path(), &last(9)), ["one", "two", "three", "four"]);
+        assert_eq!(lines(dir.path(), &last(3)), ["two", "three", "four"]);
     }
 
     #[test]

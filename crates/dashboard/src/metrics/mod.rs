@@ -18,7 +18,6 @@ use herm_wire::verdict::{missing, state_word};
 use herm_wire::{Body, BootReport, Desired, Kind, Op, ServiceView, State as ServiceState};
 
 use crate::app::App;
-use crate::logs::read;
 use text::Text;
 
 /// The type that OpenMetrics has.
@@ -315,7 +314,9 @@ fn logs(text: &mut Text, services: &[ServiceView]) {
         size,
         "service",
         each(services, |s| {
-            s.log_dir.as_ref().map(|dir| read::size(Path::new(dir)))
+            s.log_dir
+                .as_ref()
+                .map(|dir| herm_home::kept::size(Path::new(dir)))
         }),
     );
     let help = "Lines that its kept log could not take and that are lost.";

@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
+use herm_home::kept::{self, LogFile};
 use herm_wire::ServiceView;
 use maud::{Markup, html};
 use tokio::sync::mpsc;
@@ -108,7 +109,7 @@ pub(crate) async fn download(
         Ok(found) => found,
         Err(problem) => return problem.answer(&headers, path),
     };
-    let files = match read::files(&dir) {
+    let files = match kept::files(&dir) {
         Ok(files) => files,
         Err(error) => {
             let text = format!("the log can't be read by the dashboard: {error}");
@@ -151,9 +152,9 @@ pub(crate) async fn download(
         .into_response()
 }
 
-fn send(files: &[std::path::PathBuf], sender: &mpsc::Sender<std::io::Result<Bytes>>) {
-    for path in files {
-        let Ok(Some(mut file)) = read::open(path) else {
+fn send(files: &[LogFile], sender: &mpsc::Sender<std::io::Result<Bytes>>) {
+    for file in files {
+        let Ok(Some(mut file)) = file.open() else {
             continue;
         };
         let mut buffer = vec![0; PIECE];

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::context::{Context, home_failure};
 use crate::failure::{Failure, Outcome};
+use crate::keeper::renew_port;
 use crate::launch::{LaunchFacts, Program, SUPERVISED};
 
 /// How long a gateway that is taken over from may drain before it is killed, in seconds.
@@ -45,7 +46,11 @@ fn become_agent(context: &Context, facts: &LaunchFacts, profile: &ProfileName) -
     let (program, args) = argv
         .split_first()
         .map_or(("", &[] as &[String]), |(p, args)| (p, args));
-    let error = Command::new(program)
+    let mut command = Command::new(program);
+    for name in facts.logins() {
+        command.env_remove(name);
+    }
+    let error = command
         .args(args)
         .envs(facts.variables(context.home(), profile))
         .current_dir(context.home().root())
@@ -78,7 +83,13 @@ fn own_port(context: &Context, profile: &ProfileName) -> Outcome<Option<u16>> {
     if let Some(why) = &given.unrecorded {
         eprintln!("herm: port {} is used without a record: {why}", given.port);
     }
-    Ok(Some(given.port))
+    let runs = owner::find(&home.profile(profile), Path::new("/proc")).map_err(home_failure)?;
+    if runs.is_some() {
+        // It is the one who listens there, and will be named.
+        return Ok(Some(given.port));
+    }
+    let renewed = renew_port(home, profile, given.port)?;
+    Ok(Some(renewed.unwrap_or(given.port)))
 }
 
 /// Whether nobody listens on a port here.

@@ -132,7 +132,13 @@ fn prepare_start(context: &Context, client: &mut Client, profile: &ProfileName) 
     if service.pid.is_some() || service.owner.is_some() {
         return Ok(());
     }
-    make_way(context.home(), profile)
+    make_way(context.home(), profile)?;
+    if let Some(port) = keeper::renew_its_port(context.home(), profile)? {
+        eprintln!("herm: the port of {profile} is somebody else's by now; it gets {port}");
+        // It is registered with it before it starts.
+        Context::settle(Some(client))?;
+    }
+    Ok(())
 }
 
 /// See [`prepare_start`]; of a gateway that is known not to run under supervision.

@@ -7,10 +7,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use herm_home::ProfileName;
 use herm_home::archive::{self, Limits};
 use herm_home::handover::Request;
 use herm_home::profile::{self, CreateOptions, ProfileInfo, Source};
+use herm_home::{Desired, ProfileName, intent};
 use herm_wire::{ExitCode, Op, ServiceView, VerbOptions};
 use serde::Serialize;
 
@@ -228,10 +228,16 @@ fn rename(context: &Context, old: &str, new: &str) -> Outcome {
                 .hint("make another profile of it: `herm profile create NAME --clone-all`"),
         );
     }
+    if old == new {
+        return say_renamed(&old, &new);
+    }
     let mut client = context.open()?;
+    if finish_interrupted(context, &old, &new)? {
+        Context::settle(client.as_mut())?;
+        return say_renamed(&old, &new);
+    }
     context.check_exists(&old)?;
-    let taken = context.discover()?.profiles.contains(&new);
-    if taken && old != new {
+    if context.discover()?.profiles.contains(&new) {
         return Err(home_failure(herm_home::HomeError::Exists {
             name: new.to_string(),
         }));
@@ -240,15 +246,9 @@ fn rename(context: &Context, old: &str, new: &str) -> Outcome {
         let to = new.to_string();
         remote::hand_over(context, &owner, &request(remote::Verb::Rename { to }, &old))?;
         Context::settle(client.as_mut())?;
-        let mut out = Out::stdout();
-        out.line(format!("Profile {old} is now {new}."))?;
-        return out.flush();
+        return say_renamed(&old, &new);
     }
-    let wanted = match client.as_mut() {
-        Some(client) => stop_for_rename(client, &old)?,
-        None => false,
-    };
-    profile::rename(context.home(), &old, &new, SystemTime::now()).map_err(home_failure)?;
+    let wanted = move_profile(context, client.as_mut(), &old, &new)?;
     Context::settle(client.as_mut())?;
     if let Some(client) = client.as_mut().filter(|_| wanted) {
         client.ask(&Op::Start {
@@ -256,30 +256,55 @@ fn rename(context: &Context, old: &str, new: &str) -> Outcome {
             options: VerbOptions::default(),
         })?;
     }
+    say_renamed(&old, &new)
+}
+
+fn say_renamed(old: &ProfileName, new: &ProfileName) -> Outcome {
     let mut out = Out::stdout();
     out.line(format!("Profile {old} is now {new}."))?;
     out.flush()
 }
 
-/// Stops and unregisters; returns whether it should run. The stop is an order, so that nobody
-/// starts it again in between.
-fn stop_for_rename(client: &mut Client, old: &ProfileName) -> Outcome<bool> {
-    let (_, services) = services_of(client)?;
-    let Some(service) = services
-        .into_iter()
-        .find(|service| service.name == old.service())
-    else {
+/// Where the same command was interrupted before and no keeper has ended it, ends it.
+fn finish_interrupted(context: &Context, old: &ProfileName, new: &ProfileName) -> Outcome<bool> {
+    if !context.discover()?.half_renamed.contains(new) {
         return Ok(false);
-    };
-    let options = VerbOptions {
-        wait: true,
-        ..VerbOptions::default()
-    };
-    client.ask(&Op::Stop {
-        name: service.name.clone(),
-        options,
-    })?;
-    Ok(service.desired == herm_wire::Desired::Up)
+    }
+    let before = profile::mend_rename(context.home(), new, SystemTime::now());
+    Ok(before.map_err(home_failure)?.as_ref() == Some(old))
+}
+
+/// Takes the old one down and moves its directory; whether its gateway is wanted. Interrupted anywhere,
+/// the profile is there under one of the names, and wanted as before.
+fn move_profile(
+    context: &Context,
+    client: Option<&mut Client>,
+    old: &ProfileName,
+    new: &ProfileName,
+) -> Outcome<bool> {
+    let home = context.home();
+    let record = intent::peek(&home.profile(old)).map_err(home_failure)?;
+    profile::begin_rename(home, old, new).map_err(home_failure)?;
+    let unregistered = client.map_or(Ok(()), |client| unregister(client, old));
+    let moved = unregistered
+        .and_then(|()| profile::rename(home, old, new, SystemTime::now()).map_err(home_failure));
+    if moved.is_err() && home.profile(old).dir().exists() {
+        profile::give_up_rename(home, old).map_err(home_failure)?;
+    }
+    moved?;
+    Ok(record.is_some_and(|record| record.state == Desired::Running))
+}
+
+/// Done when the last process of its gateway is gone.
+fn unregister(client: &mut Client, name: &ProfileName) -> Outcome {
+    let unregistered = client.ask(&Op::Unregister {
+        name: name.service(),
+    });
+    match unregistered {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.code == ExitCode::NotFound => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn delete(context: &Context, args: &DeleteArgs) -> Outcome {
@@ -300,13 +325,8 @@ fn delete(context: &Context, args: &DeleteArgs) -> Outcome {
     let now = SystemTime::now();
     profile::begin_delete(home, &name, now).map_err(home_failure)?;
     if let Some(client) = client.as_mut() {
-        match client.ask(&Op::Unregister {
-            name: name.service(),
-        }) {
-            Ok(_) => {}
-            Err(failure) if failure.code == ExitCode::NotFound => {}
-            Err(failure) => return Err(failure.hint("repeat the command to finish the deletion")),
-        }
+        unregister(client, &name)
+            .map_err(|failure| failure.hint("repeat the command to finish the deletion"))?;
     }
     profile::finish_delete(home, &name, now).map_err(home_failure)?;
     finish_delete(client.as_mut(), &name)

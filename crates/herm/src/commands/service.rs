@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use herm_home::secret::is_secret_variable;
 use herm_wire::spec::{HealthSpec, LogSpec, ReadinessSpec, RestartSpec, StopSpec};
 use herm_wire::{Body, Desired, EnvVar, ExitCode, Kind, Op, ServiceSpec};
+use serde::Serialize;
 
 use super::verbs::{Verb, order};
 use super::{ask_about, named_service, running_or_not, service_of, services_of};
@@ -16,6 +17,7 @@ use crate::cli::{AddArgs, Format, Patience, ServiceCommand, ServiceVerb};
 use crate::client::unexpected;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::launch::Why;
 use crate::output::{Out, Table, Tone, describe, services_table};
 
 /// Stands for the value of a secret.
@@ -210,32 +212,62 @@ fn spec_of(args: AddArgs) -> Outcome<ServiceSpec> {
     })
 }
 
+/// A variable of a service's environment, or one of the container's that it does not get.
+#[derive(Debug, Serialize)]
+struct Variable {
+    name: String,
+    value: Option<String>,
+    origin: String,
+}
+
+fn not_given(name: String) -> Variable {
+    let why = Why::of(&name).map_or("only root's processes get it", Why::words);
+    Variable {
+        origin: format!("container; {why}"),
+        value: None,
+        name,
+    }
+}
+
 fn env(context: &Context, name: &str, show_secrets: bool, format: Format) -> Outcome<ExitCode> {
-    let mut entries = match ask_about(
+    let (entries, withheld) = match ask_about(
         &mut context.supervisor()?,
         name,
         &Op::Env {
             name: name.to_owned(),
         },
     )? {
-        Body::Env { entries } => entries,
+        Body::Env { entries, withheld } => (entries, withheld),
         other => return Err(unexpected(&other)),
     };
-    for entry in entries.iter_mut().filter(|_| !show_secrets) {
-        if !entry.value.is_empty() && is_secret_variable(&entry.name, &entry.value) {
-            MASK.clone_into(&mut entry.value);
+    let given = entries.into_iter().map(|entry| {
+        let is_secret = !entry.value.is_empty() && is_secret_variable(&entry.name, &entry.value);
+        Variable {
+            name: entry.name,
+            value: Some(if is_secret && !show_secrets {
+                MASK.to_owned()
+            } else {
+                entry.value
+            }),
+            origin: entry.origin,
         }
-    }
+    });
+    let mut variables: Vec<Variable> = given.chain(withheld.into_iter().map(not_given)).collect();
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
     let mut out = Out::stdout();
     if format.json {
-        out.json(&entries)?;
+        out.json(&variables)?;
     } else {
         let mut table = Table::new(&["NAME", "ORIGIN", "VALUE"]);
-        for entry in entries {
+        for variable in variables {
+            let value = match variable.value {
+                Some(value) => (value, Tone::Plain),
+                None => ("(not given)".to_owned(), Tone::Dim),
+            };
             table.row(vec![
-                (entry.name, Tone::Plain),
-                (entry.origin, Tone::Dim),
-                (entry.value, Tone::Plain),
+                (variable.name, Tone::Plain),
+                (variable.origin, Tone::Dim),
+                value,
             ]);
         }
         out.table(&table)?;

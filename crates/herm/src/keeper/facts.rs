@@ -184,6 +184,19 @@ impl Facts {
         self.standing = Standing::Main;
     }
 
+    /// The port that was given to it.
+    pub(super) fn given_port(&self) -> Option<u16> {
+        let mut ports = self.needs.ports.iter();
+        ports
+            .find(|(_, key)| *key == AUTO_PORT)
+            .map(|(port, _)| *port)
+    }
+
+    /// Whether it should run and no process of it lives.
+    pub(super) fn is_missing(&self) -> bool {
+        self.intent == Some(Desired::Running) && self.owner.is_none()
+    }
+
     /// The gateway that runs outside supervision, in words.
     pub(crate) fn foreign(&self) -> Option<String> {
         let owner = self.owner.as_ref()?;
@@ -273,7 +286,18 @@ impl Port<'_> {
     /// The one that was given, or is given now; for those who only look, the one that would be.
     fn given(&self) -> Result<Given, ports::PortError> {
         if let Some(port) = ports::recorded(&self.home.profile(self.name))? {
-            return Ok(Given::recorded(port));
+            let claims = match self.access {
+                Access::Keep => None,
+                Access::Look => claims::peek(self.home)?,
+            };
+            let is_lost = claims.is_some_and(|claims| {
+                let mut others = claims.ports_of_others(self.name);
+                others.any(|other| other == port)
+            });
+            if !is_lost {
+                return Ok(Given::recorded(port));
+            }
+            // It will get another one when it starts.
         }
         let now = SystemTime::now();
         let claimed: BTreeSet<u16> = match self.access {
@@ -292,6 +316,38 @@ impl Port<'_> {
             }
         }
     }
+}
+
+/// Gives a profile another port, if the one it was given is somebody else's by now: a profile's that
+/// claims it, or a program's that listens there. `None`: it keeps the one it has. Only for a profile of
+/// which nothing runs.
+pub(crate) fn renew_port(home: &Home, name: &ProfileName, port: u16) -> Outcome<Option<u16>> {
+    // Where the home takes no record, who asks next would not know of another choice.
+    let recorded = ports::recorded(&home.profile(name)).map_err(home_failure)?;
+    if recorded != Some(port) || !has_lost(home, name, port) {
+        return Ok(None);
+    }
+    let claims = claims::peek(home).map_err(home_failure)?;
+    let others = claims.unwrap_or_default();
+    let others = others.ports_of_others(name).collect();
+    ports::replace(home, name, port, &others, is_free, SystemTime::now())
+        .map(Some)
+        .map_err(|error| Failure::failed(format!("{name}: {error}")))
+}
+
+/// Whether another profile claims a profile's port, or somebody listens there.
+pub(super) fn has_lost(home: &Home, name: &ProfileName, port: u16) -> bool {
+    let claims = claims::peek(home).ok().flatten().unwrap_or_default();
+    claims.ports_of_others(name).any(|other| other == port) || !is_free(port)
+}
+
+/// The same for a profile that is about to be started, where it has such a port.
+pub(crate) fn renew_its_port(home: &Home, name: &ProfileName) -> Outcome<Option<u16>> {
+    if names_its_port(home, name)? || !LaunchFacts::current(home)?.is_built_in() {
+        return Ok(None);
+    }
+    let recorded = ports::recorded(&home.profile(name)).map_err(home_failure)?;
+    recorded.map_or(Ok(None), |port| renew_port(home, name, port))
 }
 
 /// Whether a profile's own files (for the default one also the container) name the port of its

@@ -7,9 +7,10 @@
 //! [`facts`] reads the home, [`boot`] decides what a restart brings back, [`orders`] records what
 //! operators want. Where several instances share the home, one of them runs its gateways:
 //! [`leases`] keeps this one's lease, [`guard`] stops the gateways when it is lost, [`serve`] carries
-//! out verbs that the others hand over.
+//! out verbs that the others hand over. [`compress`] shrinks rotated logs where that is wanted.
 
 mod boot;
+mod compress;
 mod dashboard;
 mod facts;
 mod guard;
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use herm_home::ProfileName;
 use herm_wire::ServiceView;
 
-pub(crate) use facts::{clash, instant_text, names_its_port, needs};
+pub(crate) use facts::{clash, instant_text, names_its_port, needs, renew_its_port, renew_port};
 pub(crate) use serve::HANDED_OVER;
 
 use crate::context::{Context, home_failure};

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::boot;
+use super::compress::Compressor;
 use super::dashboard;
 use super::facts::{Access, Elsewhere, Facts, Remarks};
 use super::leases::Leases;
@@ -81,10 +82,13 @@ pub(super) struct Session<'a> {
     pub(super) facts: BTreeMap<ProfileName, Facts>,
     pub(super) memory: Memory,
     pub(super) orders: Orders,
-    watch: Watch,
+    pub(super) watch: Watch,
+    pub(super) compressor: Compressor,
     /// Profiles to be read again; all, where `look_at_all`.
     pub(super) dirty: BTreeSet<ProfileName>,
     pub(super) look_at_all: bool,
+    /// A profile is being renamed, by a process that may die of it.
+    pub(super) is_renaming: bool,
     /// A request to answer when the pass is done.
     pub(super) asked: Option<u64>,
     /// Something happened since the last pass began.
@@ -170,8 +174,10 @@ impl<'a> Session<'a> {
             memory,
             orders: Orders::default(),
             watch: Watch::new()?,
+            compressor: Compressor::default(),
             dirty: BTreeSet::new(),
             look_at_all: true,
+            is_renaming: false,
             asked: None,
             fresh: true,
             stopping: false,
@@ -239,6 +245,11 @@ impl<'a> Session<'a> {
             Standing::Unowned => Some(Elsewhere::nowhere()),
             Standing::Undecided | Standing::Fenced | Standing::Owner | Standing::Unleased => None,
         }
+    }
+
+    /// Whether this instance runs the gateways.
+    pub(super) fn runs_gateways(&self) -> bool {
+        self.standing.runs_gateways()
     }
 
     /// What may be done with the home.
@@ -429,6 +440,9 @@ impl<'a> Session<'a> {
             return;
         };
         for change in changes {
+            if self.compressor.take_change(&change.dir) {
+                continue;
+            }
             let in_profiles = change.dir == self.home.profiles_dir();
             let in_root = change.dir == self.home.root();
             let name = change.name.as_str();
@@ -478,7 +492,8 @@ impl<'a> Session<'a> {
         }
         let mut patience = self.watch.patience().unwrap_or(SAFETY_NET).min(SAFETY_NET);
         let blind = self.watch.patience().is_some();
-        let impatient = !self.orders.is_empty() || self.facts.values().any(Facts::has_foreign);
+        let has_foreign = self.facts.values().any(Facts::has_foreign);
+        let impatient = !self.orders.is_empty() || has_foreign || self.is_renaming;
         if impatient {
             patience = patience.min(TRY_AGAIN);
         }

@@ -8,7 +8,10 @@ use herm_home::inputs::Inputs;
 use herm_home::layout::HERM_DIR;
 use herm_home::markers::clear_spent_planned_stop;
 use herm_home::owner::Owner;
-use herm_home::{Home, HomeError, ProfileName, discover, drift, owner, state, withdrawn};
+use herm_home::profile::mend_rename;
+use herm_home::{
+    Discovery, Home, HomeError, ProfileName, discover, drift, owner, state, withdrawn,
+};
 use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
 use super::facts::{self, Access, Facts, Remarks};
@@ -32,7 +35,9 @@ impl Session<'_> {
         }
         self.record_orders()?;
         self.look(&mut remarks);
+        self.follow_logs();
         self.find_foreign(&mut remarks)?;
+        self.renew_ports(&mut remarks)?;
         if self.may_act() {
             self.act(&mut remarks, &mut failures)?;
         }
@@ -129,6 +134,7 @@ impl Session<'_> {
             return self.read_dirty(remarks);
         }
         self.look_at_all = false;
+        self.compressor.forget();
         self.launch.reload(&self.home, remarks);
         let found = loop {
             let found = match discover(&self.home) {
@@ -146,6 +152,8 @@ impl Session<'_> {
                 .iter()
                 .map(|skipped| format!("{}: {}", skipped.name, skipped.why)),
         );
+        self.is_renaming = !found.renaming.is_empty();
+        self.mend(&found, remarks);
         self.facts.retain(|name, _| found.profiles.contains(name));
         // Verbs take names out of the record; a profile that is gone comes back as a new one.
         match withdrawn::load(&self.home, &self.client.hello().instance) {
@@ -159,6 +167,24 @@ impl Session<'_> {
         });
         self.dirty = found.profiles.into_iter().collect();
         self.read_dirty(remarks);
+    }
+
+    /// Ends renamings whose process was killed.
+    fn mend(&self, found: &Discovery, remarks: &mut Remarks) {
+        if self.access() == Access::Look {
+            return;
+        }
+        for name in &found.half_renamed {
+            match mend_rename(&self.home, name, SystemTime::now()) {
+                Ok(Some(before)) => {
+                    remarks.push(format!("{name} was {before}; its renaming is complete now"));
+                }
+                Ok(None) => remarks.push(format!(
+                    "{name}: its renaming was interrupted, it keeps its name"
+                )),
+                Err(error) => remarks.push(format!("{name}: {error}")),
+            }
+        }
     }
 
     /// Tells gateways that run outside supervision from our own (L12). A gateway that PID 1 has
@@ -198,6 +224,48 @@ impl Session<'_> {
                 remarks.extend(facts.foreign().map(|words| format!("{name}: {words}")));
             }
         }
+        Ok(())
+    }
+
+    /// Gives another port to who is about to be started and has lost its own. One that PID 1 has just
+    /// started listens there itself, so PID 1 is asked first.
+    fn renew_ports(&mut self, remarks: &mut Remarks) -> Result<(), Ended> {
+        if self.access() == Access::Look {
+            return Ok(());
+        }
+        let missing = self
+            .facts
+            .iter()
+            .filter(|(name, facts)| facts.is_missing() && !self.runs(name));
+        let missing: Vec<(ProfileName, u16)> = missing
+            .filter_map(|(name, facts)| Some((name.clone(), facts.given_port()?)))
+            .filter(|(name, port)| facts::has_lost(&self.home, name, *port))
+            .collect();
+        for (name, port) in missing {
+            if self.services.contains_key(&name.service()) {
+                let op = Op::Service {
+                    name: name.service(),
+                };
+                let Some(body) = self.request(&op, remarks)? else {
+                    continue;
+                };
+                self.note_view(body);
+            }
+            if self.runs(&name) {
+                continue;
+            }
+            match facts::renew_port(&self.home, &name, port) {
+                Ok(None) => {}
+                Ok(Some(new)) => {
+                    remarks.push(format!(
+                        "{name}: port {port} is somebody else's by now; it gets {new}"
+                    ));
+                    self.dirty.insert(name);
+                }
+                Err(failure) => remarks.push(failure.to_string()),
+            }
+        }
+        self.read_dirty(remarks);
         Ok(())
     }
 

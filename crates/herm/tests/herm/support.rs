@@ -159,6 +159,13 @@ impl TestHome {
         self.up_in(turn())
     }
 
+    /// The same with a variable.
+    pub(crate) fn up_with(&self, name: &str, value: &str) -> Up {
+        let mut command = self.command(&["up", "--no-dashboard"]);
+        command.env(name, value);
+        Up::start(command, turn())
+    }
+
     /// The same for whoever has had its turn for something before.
     pub(crate) fn up_in(&self, turn: Turn) -> Up {
         Up::start(self.command(&["up", "--no-dashboard"]), turn)

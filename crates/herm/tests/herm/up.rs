@@ -1,8 +1,12 @@
 //! `herm up` with the built-in gateway, as the README's first minutes go.
 
 use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
-use crate::support::{TestHome, health, turn};
+use serde_json::Value;
+
+use crate::support::{HANG_GUARD, TestHome, health, turn};
 
 const ANSWERS: &str = "default answers at http://127.0.0.1:";
 
@@ -253,9 +257,135 @@ fn a_renamed_profile_keeps_running_and_a_deleted_one_is_gone() {
 }
 
 #[test]
-fn logs_and_environment_are_told_with_their_origin() {
+fn a_renaming_that_is_killed_at_any_moment_leaves_the_gateway_running_under_one_name() {
     let home = TestHome::new();
     let mut up = home.up();
+    up.line_with(ANSWERS);
+    home.ok(&["profile", "create", "a"]);
+    home.ok(&["-p", "a", "gateway", "start"]);
+    let there = || {
+        let names = ["a", "b"].map(|name| home.path().join("profiles").join(name).exists());
+        match names {
+            [true, false] => ("a", "b"),
+            [false, true] => ("b", "a"),
+            other => panic!("{other:?}"),
+        }
+    };
+    for moment in 0..8 {
+        let (from, to) = there();
+        let mut renaming = home
+            .command(&["profile", "rename", from, to])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(moment * 12));
+        renaming.kill().unwrap();
+        renaming.wait().unwrap();
+        // Whatever PID 1 was asked before is over when the keeper has looked.
+        home.ok(&["reconcile"]);
+        let (name, gone) = there();
+        home.ok(&["service", "wait", name, "ready", "--timeout", "60s"]);
+        let service = home.service(&format!("gateway-{name}"));
+        assert_eq!(service["desired"], "up", "{service}");
+        assert!(home.service(&format!("gateway-{gone}")).is_null());
+        assert!(
+            !home
+                .path()
+                .join("profiles")
+                .join(name)
+                .join(".herm/renaming.json")
+                .exists()
+        );
+        let logs = home.path().join("logs/gateways");
+        assert!(logs.join(name).exists() && !logs.join(gone).exists());
+    }
+    up.ctrl_c();
+}
+
+#[test]
+fn an_automatic_port_that_was_taken_meanwhile_is_chosen_anew_and_then_stays() {
+    let home = TestHome::new();
+    let mut up = home.up();
+    up.line_with(ANSWERS);
+    home.ok(&["profile", "create", "writer"]);
+    let start = |profile: &str| {
+        home.ok(&["-p", profile, "gateway", "start"]);
+        let service = home.service(&format!("gateway-{profile}"));
+        let port = service["port"].as_u64().unwrap();
+        assert_eq!(health(port), 200, "{service}");
+        port
+    };
+    let first = start("writer");
+    home.ok(&["-p", "writer", "gateway", "stop"]);
+
+    // Another profile asks for it by name.
+    home.ok(&["profile", "create", "other"]);
+    let dotenv = home.path().join("profiles/other/.env");
+    fs::write(dotenv, format!("API_SERVER_PORT={first}\n")).unwrap();
+    assert_eq!(start("other"), first);
+    let second = start("writer");
+    assert_ne!(second, first);
+    home.ok(&["-p", "writer", "gateway", "restart"]);
+    assert_eq!(
+        home.service("gateway-writer")["port"].as_u64(),
+        Some(second)
+    );
+
+    // A program that is none of ours listens there, when it starts and when all comes up again.
+    home.ok(&["-p", "writer", "gateway", "stop"]);
+    let listener = |port: u64| TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap()));
+    let _taken = listener(second).unwrap();
+    let third = start("writer");
+    assert!(third != second && third != first);
+    up.ctrl_c();
+    let _taken = listener(third).unwrap();
+    let mut up = home.up();
+    up.line_with("writer answers at http://127.0.0.1:");
+    let fourth = home.service("gateway-writer")["port"].as_u64().unwrap();
+    assert_ne!(fourth, third);
+    assert_eq!(health(fourth), 200);
+    up.ctrl_c();
+}
+
+#[test]
+fn rotated_logs_are_compressed_where_that_is_asked_for_and_read_like_the_others() {
+    let home = TestHome::new();
+    fs::create_dir(home.path()).unwrap();
+    let script = "for n in $(seq 400); do echo line $n; done; exec sleep 1000";
+    let settings = format!(
+        "[gateway]\ncommand = ['/bin/sh', '-c', '{script}']\n\
+         [log]\ncompress = true\nmax_bytes = 4096\nmax_files = 20\n"
+    );
+    fs::write(home.path().join("herm.toml"), settings).unwrap();
+    let up = home.up();
+    let log = home.path().join("logs/gateways/default");
+    let rotated = || -> Vec<bool> {
+        let names = fs::read_dir(&log).into_iter().flatten();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let rotated = names.filter(|name| name != "current" && !name.starts_with('.'));
+        rotated.map(|name| name.ends_with(".log.gz")).collect()
+    };
+    let began = Instant::now();
+    let is_written =
+        || fs::read_to_string(log.join("current")).is_ok_and(|text| text.ends_with("line 400\n"));
+    while !is_written() || rotated().len() < 3 || rotated().contains(&false) {
+        assert!(began.elapsed() < HANG_GUARD, "{:?}", rotated());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lines = home.ok(&["logs", "-n", "1000", "default"]).stdout;
+    let shown: Vec<&str> = lines
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, text)| text)
+        .collect();
+    let written: Vec<String> = (1..=400).map(|n| format!("line {n}")).collect();
+    assert_eq!(shown, written);
+    up.ctrl_c();
+}
+
+#[test]
+fn logs_and_environment_are_told_with_their_origin() {
+    let home = TestHome::new();
+    let mut up = home.up_with("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD", "correct horse");
     up.line_with(ANSWERS);
     let log = home.ok(&["logs", "default", "-n", "50"]).stdout;
     assert!(log.contains("listening on 127.0.0.1:"), "{log}");
@@ -272,6 +402,17 @@ fn logs_and_environment_are_told_with_their_origin() {
     assert_eq!(of("HERMES_HOME")["value"], home.path().to_str().unwrap());
     assert_eq!(of("HERMES_HOME")["origin"], "herm: gateway launch");
     assert_eq!(of("PATH")["origin"], "container");
+    let kept = of("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD");
+    assert_eq!(
+        (&kept["value"], &kept["origin"]),
+        (
+            &Value::Null,
+            &"container; the dashboard's login is not given to gateways".into()
+        )
+    );
+    let pid = home.service("gateway-default")["pid"].as_u64().unwrap();
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("correct horse"));
     up.ctrl_c();
 }
 

@@ -10,7 +10,8 @@ pub(crate) use create::ensure_free;
 pub use create::{CreateOptions, Created, Source, create};
 pub use info::{ProfileInfo, description, is_fresh, list, show};
 pub use remove::{begin_delete, finish_delete, is_deleting};
-pub use rename::rename;
+pub(crate) use rename::{Renaming, renaming_of};
+pub use rename::{begin_rename, give_up_rename, mend_rename, rename};
 
 pub use crate::staging::sweep_unfinished;
 

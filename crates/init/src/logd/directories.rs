@@ -1,10 +1,12 @@
 //! All log directories: who shares one, which have their files open, what they take together.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use herm_engine::{SortedMap, SortedSet};
 
 use super::directory::{Directory, Now};
+use super::files::list_siblings;
 use super::rotation::victim;
 use crate::logproto::{Limits, Target};
 
@@ -12,11 +14,21 @@ use crate::logproto::{Limits, Target};
 /// many.
 const DIRECTORIES_MAX: usize = 10_000;
 
+/// Files removed for the total cap before the services have their turn again.
+const REMOVALS_PER_TURN: usize = 64;
+
 #[derive(Debug)]
 struct Entry {
     directory: Directory,
     /// Runs that log to it.
     users: u32,
+}
+
+impl Entry {
+    /// Whether there is a file that could be removed for the total cap.
+    fn can_give(&self) -> bool {
+        self.directory.rotated_count() > 0 || (self.users == 0 && self.directory.bytes() > 0)
+    }
 }
 
 /// What PID 1 should know, as pairs of a run and a number of lines.
@@ -43,8 +55,12 @@ pub(crate) struct Directories {
     open_max: usize,
     bytes: u64,
     total_bytes: Option<u64>,
-    /// There is no rotated file left that could be removed for the total cap.
+    /// There is no file left that could be removed for the total cap.
     exhausted: bool,
+    /// Where all directories are known, or will be: `looked_into` names the directories that hold
+    /// them, `unseen` what is to be looked at.
+    looked_into: Vec<PathBuf>,
+    unseen: Vec<Target>,
 }
 
 impl Directories {
@@ -61,6 +77,8 @@ impl Directories {
             bytes: 0,
             total_bytes: None,
             exhausted: false,
+            looked_into: Vec::new(),
+            unseen: Vec::new(),
         }
     }
 
@@ -74,31 +92,76 @@ impl Directories {
     /// A run begins to log to a directory, which gets its limits. Runs with the same target share
     /// one.
     pub(crate) fn join(&mut self, target: Target, limits: Limits, resumed: bool) -> u64 {
+        self.look_around(&target);
         let place = self.place_of(&target);
         if let Some(key) = place
             .ok()
             .and_then(|place| self.by_target.get(place).copied())
             && let Some(entry) = self.entries.get_mut(&key)
         {
+            if entry.users == 0 {
+                entry.directory.begin(limits, resumed);
+            } else {
+                entry.directory.limits = limits;
+            }
             entry.users += 1;
-            entry.directory.limits = limits;
             return key;
         }
-        self.next_key += 1;
-        let entry = Entry {
-            directory: Directory::new(target, limits, resumed),
-            users: 1,
-        };
         let (Ok(place) | Err(place)) = place;
+        self.insert(place, Directory::new(target, limits, resumed), 1)
+    }
+
+    fn insert(&mut self, place: usize, directory: Directory, users: u32) -> u64 {
+        self.next_key += 1;
         self.by_target.insert(place, self.next_key);
+        let entry = Entry { directory, users };
         self.entries.insert(self.next_key, Box::new(entry));
         self.next_key
+    }
+
+    /// What earlier log daemons left counts as well: of services that are down, or were deleted.
+    /// In a home the directories beside a log directory are such.
+    fn look_around(&mut self, target: &Target) {
+        let is_in_home = target.base != Path::new("/");
+        if self.total_bytes.is_some()
+            && is_in_home
+            && let Some(parent) = target.dir.parent().map(|dir| target.base.join(dir))
+            && !self.looked_into.contains(&parent)
+        {
+            self.looked_into.push(parent);
+            self.unseen.append(&mut list_siblings(target));
+        }
+    }
+
+    /// Whether [`Directories::look_further`] has something to do.
+    pub(crate) fn is_looking(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
+    /// Looks at one more directory that was there before. A volume may be slow and have thousands,
+    /// and the services don't wait for them.
+    pub(crate) fn look_further(&mut self) {
+        let Some(target) = self.unseen.pop() else {
+            return;
+        };
+        let Err(place) = self.place_of(&target) else {
+            return;
+        };
+        let mut directory = Directory::new(target, Limits::default(), false);
+        directory.look();
+        if directory.bytes() > 0 && self.entries.len() < DIRECTORIES_MAX {
+            self.bytes += directory.bytes();
+            self.exhausted = false;
+            self.insert(place, directory, 0);
+            self.enforce_total();
+        }
     }
 
     /// A run has ended. The last one leaves the directory to whoever wants it.
     pub(crate) fn leave(&mut self, key: u64) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.users = entry.users.saturating_sub(1);
+            self.exhausted = false;
         }
         self.tidy(key);
     }
@@ -196,19 +259,27 @@ impl Directories {
 
     fn enforce_total(&mut self) {
         let cap = self.total_bytes.unwrap_or(u64::MAX);
-        while self.bytes > cap && !self.exhausted {
-            let sizes = self.entries.iter().map(|(key, entry)| {
-                let directory = &entry.directory;
-                (*key, directory.bytes(), directory.rotated_count() > 0)
-            });
+        for _ in 0..REMOVALS_PER_TURN {
+            if self.bytes <= cap || self.exhausted {
+                return;
+            }
+            let sizes = self
+                .entries
+                .iter()
+                .map(|(key, entry)| (*key, entry.directory.bytes(), entry.can_give()));
             let largest = victim(cap, sizes).and_then(|key| self.entries.get_mut(&key));
-            let Some(directory) = largest.map(|entry| &mut entry.directory) else {
+            let Some(entry) = largest else {
                 self.exhausted = true;
                 return;
             };
-            let before = directory.bytes();
-            directory.remove_oldest();
-            self.bytes = (self.bytes + directory.bytes()).saturating_sub(before);
+            let before = entry.directory.bytes();
+            // Its files may take less by now.
+            entry.directory.look();
+            let spared = before.saturating_sub(entry.directory.bytes());
+            if self.bytes.saturating_sub(spared) > cap && entry.can_give() {
+                entry.directory.remove_oldest();
+            }
+            self.bytes = (self.bytes + entry.directory.bytes()).saturating_sub(before);
         }
     }
 

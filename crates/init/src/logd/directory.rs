@@ -15,13 +15,13 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use herm_engine::SortedMap;
-use rustix::fs::{AtFlags, fstat, ftruncate, unlinkat};
+use rustix::fs::{fstat, ftruncate};
 use rustix::io::{Errno, write};
 
 use super::backlog::{Backlog, Chunk};
 use super::files::{
-    CURRENT, end_last_line, first_stamp, list_rotated, lock, open_current, open_directory,
-    rename_to_new, words,
+    CURRENT, current_bytes, end_last_line, find_directory, first_stamp, list_rotated, lock,
+    open_current, open_directory, remove_current, remove_rotated, rename_to_new, words,
 };
 use super::frame;
 use super::rotation::{Fit, Rotated, fit, next_rotation, surplus};
@@ -104,6 +104,34 @@ impl Directory {
             lost: 0,
             news: SortedMap::new(),
             used: 0,
+        }
+    }
+
+    /// A run begins to log to it, after a while without any where nothing is open.
+    pub(crate) fn begin(&mut self, limits: Limits, resumed: bool) {
+        self.limits = limits;
+        if self.open.is_none() {
+            self.resumed = resumed;
+        }
+    }
+
+    /// Looks at what lies there. The keeper compresses rotated files and anybody may remove them,
+    /// so what is known of them is only a memory.
+    pub(crate) fn look(&mut self) {
+        let found;
+        let dir = if let Some(open) = &self.open {
+            &open.dir
+        } else if let Some(dir) = find_directory(&self.target) {
+            found = dir;
+            self.last_bytes = current_bytes(&found);
+            &found
+        } else {
+            self.last_bytes = 0;
+            self.rotated.clear();
+            return;
+        };
+        if let Ok(rotated) = list_rotated(dir) {
+            self.rotated = rotated;
         }
     }
 
@@ -224,22 +252,22 @@ impl Directory {
         self.rotated.len()
     }
 
-    /// Removes the oldest rotated file.
+    /// Removes the oldest file: of a directory in use a rotated one, else `current` at last.
     pub(crate) fn remove_oldest(&mut self) {
-        let Some(file) = self.rotated.pop_front() else {
-            return;
-        };
-        let opened;
-        let dir = if let Some(open) = &self.open {
-            &open.dir
-        } else if let Ok(dir) = open_directory(&self.target) {
-            opened = dir;
-            &opened
-        } else {
-            return;
-        };
-        // What is gone already is as good as removed; what isn't a file is not ours.
-        let _ = unlinkat(dir, rotated_name(file.at), AtFlags::empty());
+        let file = self.rotated.pop_front();
+        if let (Some(open), Some(file)) = (&self.open, file) {
+            remove_rotated(&open.dir, file.at);
+        } else if self.open.is_none() {
+            let dir = find_directory(&self.target);
+            match (file, dir) {
+                (Some(file), Some(dir)) => remove_rotated(&dir, file.at),
+                (None, dir) => {
+                    dir.as_ref().map(remove_current);
+                    self.last_bytes = 0;
+                }
+                (Some(_), None) => {}
+            }
+        }
     }
 
     /// Closes the files until the next line.
@@ -373,10 +401,13 @@ impl Directory {
             }
         };
         match done {
-            Ok(()) => self.rotated.push_back(Rotated {
-                at,
-                bytes: open.bytes,
-            }),
+            Ok(()) => match list_rotated(&open.dir) {
+                Ok(rotated) => self.rotated = rotated,
+                Err(_) => self.rotated.push_back(Rotated {
+                    at,
+                    bytes: open.bytes,
+                }),
+            },
             // Somebody removed it: the lines are gone, and a new file is what is needed.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(format!("can't rename {CURRENT}: {}", words(errno))),

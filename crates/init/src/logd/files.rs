@@ -2,22 +2,28 @@
 //! are not what they should be.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Component;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat,
-    ftruncate, mkdirat, openat, renameat, renameat_with, statat,
+    ftruncate, mkdirat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
+use rustix::path::Arg;
 
 use super::frame;
 use super::rotation::Rotated;
-use super::stamp::{Micros, Stamp, parse_rotated_name};
+use super::stamp::{COMPRESSED, Micros, Stamp, parse_rotated_name, rotated_name};
 use crate::logproto::Target;
 
 /// The file that is being written.
 pub(super) const CURRENT: &str = "current";
+
+/// Directories that are looked at beside one.
+const SIBLINGS_MAX: usize = 10_000;
 
 /// How far back a half-written last line may begin.
 const TORN_BYTES_MAX: u64 = 2 * frame::LINE_BYTES_MAX as u64;
@@ -27,6 +33,15 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// Opens the directory below its base, making what is missing.
 pub(super) fn open_directory(target: &Target) -> Result<OwnedFd, String> {
+    walk(target, true)
+}
+
+/// Opens the directory if it is there.
+pub(super) fn find_directory(target: &Target) -> Option<OwnedFd> {
+    walk(target, false).ok()
+}
+
+fn walk(target: &Target, make: bool) -> Result<OwnedFd, String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut dir = retry_on_intr(|| openat(CWD, &target.base, flags, Mode::empty()))
         .map_err(|errno| format!("can't open {}: {}", target.base.display(), words(errno)))?;
@@ -41,7 +56,7 @@ pub(super) fn open_directory(target: &Target) -> Result<OwnedFd, String> {
         let flags = flags | OFlags::NOFOLLOW;
         let open = || retry_on_intr(|| openat(&dir, name, flags, Mode::empty()));
         let opened = match open() {
-            Err(Errno::NOENT) => match mkdirat(&dir, name, DIRECTORY_MODE) {
+            Err(Errno::NOENT) if make => match mkdirat(&dir, name, DIRECTORY_MODE) {
                 Ok(()) | Err(Errno::EXIST) => open(),
                 Err(errno) => Err(errno),
             },
@@ -93,19 +108,77 @@ pub(super) fn list_rotated(dir: &OwnedFd) -> Result<VecDeque<Rotated>, String> {
     let mut files = Vec::new();
     for entry in Dir::read_from(dir).map_err(words)? {
         let name = entry.map_err(words)?.file_name().to_owned();
-        let Some(at) = parse_rotated_name(name.to_bytes()) else {
+        let plain = name.to_bytes();
+        let plain = plain.strip_suffix(COMPRESSED.as_bytes()).unwrap_or(plain);
+        let Some(at) = parse_rotated_name(plain) else {
             continue;
         };
-        let Ok(stat) = statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) else {
-            continue;
-        };
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        if let Some(bytes) = regular_bytes(dir, &name) {
             files.push(Rotated { at, bytes });
         }
     }
     files.sort_by_key(|file| file.at);
+    // One that is being compressed is there twice for a moment.
+    files.dedup_by(|next, kept| {
+        let is_same = next.at == kept.at;
+        if is_same {
+            kept.bytes += next.bytes;
+        }
+        is_same
+    });
     Ok(files.into())
+}
+
+/// Removes a rotated file, compressed or not. What is gone already is as good as removed; what
+/// isn't a file is not ours.
+pub(super) fn remove_rotated(dir: &OwnedFd, at: Micros) {
+    let name = rotated_name(at);
+    let _ = unlinkat(dir, &name, AtFlags::empty());
+    let _ = unlinkat(dir, format!("{name}{COMPRESSED}"), AtFlags::empty());
+}
+
+/// The size of `current`; 0 where there is none.
+pub(super) fn current_bytes(dir: &OwnedFd) -> u64 {
+    regular_bytes(dir, CURRENT).unwrap_or(0)
+}
+
+/// Removes a `current` that nobody writes, if a log daemon wrote it.
+pub(super) fn remove_current(dir: &OwnedFd) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| openat(dir, CURRENT, flags, Mode::empty()));
+    if file.is_ok_and(|file| first_stamp(&file).is_some()) {
+        let _ = unlinkat(dir, CURRENT, AtFlags::empty());
+    }
+}
+
+/// The directories beside this one, it included: as a home keeps them, each is the log of a
+/// service that was.
+pub(super) fn list_siblings(target: &Target) -> Vec<Target> {
+    let Some(parent) = target.dir.parent() else {
+        return Vec::new();
+    };
+    let parent = Target {
+        base: target.base.clone(),
+        dir: parent.to_owned(),
+    };
+    let Some(entries) = find_directory(&parent).and_then(|dir| Dir::new(dir).ok()) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    names
+        .filter(|name| !name.to_bytes().starts_with(b"."))
+        .map(|name| Target {
+            base: parent.base.clone(),
+            dir: parent.dir.join(OsStr::from_bytes(name.to_bytes())),
+        })
+        .take(SIBLINGS_MAX)
+        .collect()
+}
+
+fn regular_bytes(dir: &OwnedFd, name: impl Arg) -> Option<u64> {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    is_file.then(|| u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 pub(super) fn rename_to_new(dir: &OwnedFd, name: &str) -> Result<(), Errno> {

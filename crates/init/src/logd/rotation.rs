@@ -76,14 +76,14 @@ pub(crate) fn surplus(
     by_count.max(by_age).max(by_total)
 }
 
-/// The directory that loses its oldest rotated file when all together take more than `cap`: the
-/// largest that has one. `sizes` is each directory's total and whether it has a rotated file.
+/// The directory that loses its oldest file when all together take more than `cap`: the largest
+/// that can give one. `sizes` is each directory's total and whether it can.
 pub(crate) fn victim<K>(cap: u64, sizes: impl Iterator<Item = (K, u64, bool)>) -> Option<K> {
     let mut total = 0u64;
     let mut largest: Option<(K, u64)> = None;
-    for (key, bytes, has_rotated) in sizes {
+    for (key, bytes, can_give) in sizes {
         total = total.saturating_add(bytes);
-        if has_rotated && largest.as_ref().is_none_or(|(_, most)| bytes > *most) {
+        if can_give && largest.as_ref().is_none_or(|(_, most)| bytes > *most) {
             largest = Some((key, bytes));
         }
     }

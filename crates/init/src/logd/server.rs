@@ -100,6 +100,7 @@ impl Server {
                 self.finish();
                 return Ok(());
             }
+            self.sinks.directories.look_further();
             self.retry(false);
             self.report_in_time();
         }
@@ -125,6 +126,9 @@ impl Server {
     }
 
     fn timeout(&self) -> Option<Timespec> {
+        if self.sinks.directories.is_looking() {
+            return Some(Timespec::default());
+        }
         let deadline = self.sinks.directories.deadline()?;
         let left = deadline.saturating_duration_since(Instant::now());
         // Rounded up, so that the deadline has passed at the wake-up.

@@ -42,6 +42,9 @@ pub(crate) fn rotated_name(at: Micros) -> String {
     name.chain(".log".chars()).collect()
 }
 
+/// What the keeper adds to the name of a rotated file that it has compressed.
+pub(crate) const COMPRESSED: &str = ".gz";
+
 /// The moment in the name of a rotated file, or `None` for a file that isn't ours.
 pub(crate) fn parse_rotated_name(name: &[u8]) -> Option<Micros> {
     let text = std::str::from_utf8(name).ok()?.strip_suffix("Z.log")?;

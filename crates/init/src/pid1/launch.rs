@@ -64,6 +64,15 @@ pub(crate) fn explained(
     all
 }
 
+/// Variables of the container that are not in a service's environment.
+pub(crate) fn withheld(environment: &Environment, all: &Explained) -> Vec<String> {
+    let names = environment.for_root().map(|(name, _)| name);
+    names
+        .filter(|name| all.get(*name).is_none())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// The same, as printed.
 pub(crate) fn entries(all: Explained) -> Vec<EnvEntry> {
     let text = |os: OsString| os.to_string_lossy().into_owned();

@@ -33,8 +33,6 @@ const CHECK_AFTER: Duration = Duration::from_secs(1);
 const RESPAWN_DELAY: Duration = Duration::from_secs(1);
 /// A killed log daemon that isn't dead after this long is replaced all the same.
 const REAPED_WITHIN: Duration = Duration::from_secs(1);
-/// All logs together take at most this much (contract section 6).
-const TOTAL_BYTES: u64 = 1 << 30;
 
 /// The log daemon that runs.
 #[derive(Debug)]
@@ -252,7 +250,7 @@ impl Supervisor {
         self.logs.queue.clear();
         self.logs.drained_by = None;
         let config = Config {
-            total_bytes: Some(TOTAL_BYTES),
+            total_bytes: Some(self.settings.log_total),
         };
         if self.logs.hold.is_some() {
             self.logs.queue.push_back((ToLogd::Hold, Beside::Hold));
@@ -568,6 +566,7 @@ fn limits(log: &LogSpec) -> Limits {
     Limits {
         file_bytes: log.max_bytes.unwrap_or(default.file_bytes),
         files: log.max_files.unwrap_or(default.files),
+        file_age_s: log.max_age_s,
         keep_age_s: log.max_age_s,
         ..default
     }

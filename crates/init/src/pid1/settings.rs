@@ -43,6 +43,9 @@ pub struct Options {
 /// Root's settings; also `herm`'s, which reads it whole.
 const FILE: &str = "/etc/herm/herm.toml";
 
+/// All kept logs together (contract section 6).
+const LOG_TOTAL: u64 = 1 << 30;
+
 /// The most that is read of it.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -55,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) level: Level,
     /// How services' lines appear on stdout.
     pub(crate) forward: Forward,
+    /// Bytes that all kept logs may take together.
+    pub(crate) log_total: u64,
     /// The home, where one is configured (`HERMES_HOME`).
     pub(crate) home: Option<PathBuf>,
     /// For services that say nothing of their own.
@@ -69,6 +74,7 @@ impl Default for Settings {
             stop_budget: STOP_BUDGET,
             level: Level::Info,
             forward: Forward::default(),
+            log_total: LOG_TOTAL,
             home: None,
             restart: RestartSpec::default(),
             grace_ms: None,
@@ -128,7 +134,7 @@ fn put<T>(place: &mut T, value: Option<T>) -> bool {
 
 /// What PID 1 can be told. What is also the keeper's (`herm_home::settings::KEYS`, which has what it
 /// means for gateways) means here the same for services that are registered without a word on it.
-const KEYS: [Key; 11] = [
+const KEYS: [Key; 12] = [
     Key {
         name: "init.log",
         variable: "HERM_LOG",
@@ -143,6 +149,12 @@ const KEYS: [Key; 11] = [
         needs: "one of prefix, raw, json, none",
         set: |settings, text| put(&mut settings.forward, parse_forward(text)),
     },
+    Key::number(
+        "init.log_total",
+        "HERM_LOG_TOTAL",
+        "a whole number of bytes",
+        |settings, text| put(&mut settings.log_total, text.parse().ok()),
+    ),
     Key::seconds(
         "init.stop_timeout",
         "HERM_STOP_TIMEOUT",
@@ -200,7 +212,7 @@ const KEYS: [Key; 11] = [
 ];
 
 /// Keys of the same file that only the keeper and the command line know what to do with.
-const OTHERS: [&str; 2] = ["gateway.command", "role"];
+const OTHERS: [&str; 3] = ["gateway.command", "log.compress", "role"];
 
 impl Settings {
     /// Root's file, then the environment. A file that can't be understood is an error: it was written
@@ -464,7 +476,8 @@ mod tests {
     }
 
     const EVERY_KEY: &str = "gateway.command = [\"g\"]\nrole = \"dashboard\"\n[init]\nlog = \"warn\"\n\
-                             log_stdout = \"json\"\nstop_timeout = 20\n[log]\nmax_age = 60\nmax_bytes = 5000\n\
+                             log_stdout = \"json\"\nlog_total = 9000\nstop_timeout = 20\n[log]\ncompress = true\n\
+                             max_age = 60\nmax_bytes = 5000\n\
                              max_files = 2\n[restart]\nburst = 3\ndelay = 0.5\nmax_delay = 10\nstable = 30\n\
                              [stop]\ngrace = 5\n";
 
@@ -476,6 +489,7 @@ mod tests {
             stop_budget: Duration::from_secs(20),
             level: Level::Warn,
             forward: Forward::Json,
+            log_total: 9000,
             home: None,
             restart: RestartSpec {
                 stable_ms: Some(30_000),

@@ -200,6 +200,132 @@ fn l10_all_logs_together_stay_under_the_total_cap_and_the_largest_pays() {
 }
 
 #[test]
+fn l10_what_earlier_daemons_left_counts_for_the_total_cap() {
+    let world = World::new();
+    let limits = Limits {
+        file_bytes: 10_000,
+        files: 1000,
+        ..Limits::default()
+    };
+    let mut earlier = world.start();
+    for (number, service) in [(1, "deleted"), (2, "down")] {
+        let mut run = world.run(number, service);
+        run.open.limits = limits.clone();
+        earlier.open(&run);
+        for _ in 0..if number == 1 { 100 } else { 3 } {
+            run.write("bad configuration\n".repeat(100).as_bytes());
+        }
+        run.end();
+        earlier.eof(number);
+    }
+    earlier.finish();
+    let size = |service| -> u64 {
+        let files = world.files(service);
+        files.iter().map(|f| f.metadata().unwrap().len()).sum()
+    };
+    let down = size("down");
+    assert!(size("deleted") > 200_000);
+
+    let mut logd = world.start();
+    let total_bytes = Some(100_000);
+    logd.send(&ToLogd::Config(Config { total_bytes }), None);
+    let mut run = world.run(3, "new");
+    run.open.limits = limits;
+    logd.open(&run);
+    run.write(b"hello\n");
+    run.end();
+    logd.eof(3);
+    // It looks at one directory at each of its turns, and an answer takes a turn.
+    for _ in 0..3 {
+        logd.flush();
+    }
+    let all = size("deleted") + size("down") + size("new");
+    assert!((80_000..=100_000).contains(&all), "{all}");
+    assert_eq!(size("down"), down, "the largest pays");
+
+    // What has no rotated file any more gives its last one, unless somebody writes it.
+    let total_bytes = Some(0);
+    logd.send(&ToLogd::Config(Config { total_bytes }), None);
+    logd.flush();
+    assert_eq!(size("deleted") + size("down"), 0);
+    let again = world.run(4, "down");
+    logd.open(&again);
+    again.write(b"up again\n");
+    logd.flush();
+    assert_eq!(world.all_lines("down"), ["up again"]);
+}
+
+#[test]
+fn what_is_beside_a_log_and_is_none_is_left_alone() {
+    let world = World::new();
+    let other = world.directory("other");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("current"), "x".repeat(5000)).unwrap();
+    std::fs::write(other.join("notes.log"), "x".repeat(5000)).unwrap();
+    let elsewhere = world.directory("elsewhere");
+    std::os::unix::fs::symlink(&other, elsewhere).unwrap();
+    let mut logd = world.start();
+    let total_bytes = Some(1000);
+    logd.send(&ToLogd::Config(Config { total_bytes }), None);
+    let mut run = world.run(1, "web");
+    logd.open(&run);
+    run.write(b"hello\n");
+    run.end();
+    logd.eof(1);
+    for _ in 0..3 {
+        logd.flush();
+    }
+    assert_eq!(world.files("other").len(), 2);
+    assert_eq!(world.lines("web"), ["hello"]);
+}
+
+#[test]
+fn compressed_files_count_and_go_like_the_others() {
+    let world = World::new();
+    let mut logd = world.start();
+    let run = world.run(1, "web");
+    let mut open = run.open.clone();
+    open.limits = Limits {
+        file_bytes: 1000,
+        files: 3,
+        ..Limits::default()
+    };
+    logd.send(&ToLogd::Open(Box::new(open)), Some(&run.read));
+    let compress_all = || {
+        let mut names = Vec::new();
+        for file in world.files("web") {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".log") {
+                std::fs::rename(&file, file.with_file_name(format!("{name}.gz"))).unwrap();
+                names.push(format!("{name}.gz"));
+            }
+        }
+        names.sort();
+        names
+    };
+    let write = |lines: std::ops::Range<u32>| {
+        for n in lines {
+            run.write(format!("line {n:0>40}\n").as_bytes());
+        }
+    };
+    write(0..40);
+    logd.flush();
+    let first = compress_all();
+    assert_eq!(first.len(), 3);
+    write(40..60);
+    logd.flush();
+    let mut names: Vec<String> = world
+        .files("web")
+        .iter()
+        .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(names.contains(&first[2]), "the youngest of them stays");
+    assert!(!names.contains(&first[0]), "the oldest is gone");
+}
+
+#[test]
 fn a_log_that_its_user_removed_is_begun_again() {
     let world = World::new();
     let mut logd = world.start();

@@ -165,7 +165,7 @@ fn a_service_knows_its_run_and_env_explains_every_variable() {
     }
     assert!(!text.contains("GONE="));
     assert!(text.contains("HERM_RUN="));
-    let herm_wire::Body::Env { entries } = client
+    let herm_wire::Body::Env { entries, withheld } = client
         .ask(Op::Env {
             name: "a".to_owned(),
         })
@@ -182,6 +182,7 @@ fn a_service_knows_its_run_and_env_explains_every_variable() {
     assert_eq!(origin("OWN"), Some("test"));
     assert_eq!(origin("FROM_CONTAINER"), Some("container"));
     assert_eq!(origin("GONE"), None);
+    assert_eq!(withheld, ["GONE"]);
 }
 
 #[test]

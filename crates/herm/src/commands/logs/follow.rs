@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 
-use super::read::{CURRENT, parse};
+use herm_home::kept::CURRENT;
+
+use super::read::parse;
 use super::{LogLine, Source};
 use crate::failure::{Failure, Outcome};
 use crate::watch::Watch;

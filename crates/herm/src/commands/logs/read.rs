@@ -1,16 +1,11 @@
 //! Reading a log directory backwards: newest file first, until there is enough.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+
+use herm_home::kept::{LogFile, files};
 
 use super::{LogLine, Source};
 use crate::failure::{Failure, Outcome};
-
-/// The file that is being written.
-pub(super) const CURRENT: &str = "current";
-/// What the name of a rotated file ends with.
-const ROTATED_SUFFIX: &str = ".log";
 
 /// The last `count` lines (all, where `None`) that are not older than `since`.
 pub(super) fn tail(
@@ -30,8 +25,10 @@ pub(super) fn tail_upto(
 ) -> Outcome<Vec<LogLine>> {
     let mut kept: Vec<Vec<LogLine>> = Vec::new();
     let mut total = 0;
-    for file in files(&source.dir)?.into_iter().rev() {
-        let limit = upto.filter(|_| file.ends_with(CURRENT));
+    let files = files(&source.dir)
+        .map_err(|error| Failure::file("read the log in", &source.dir, &error))?;
+    for file in files.into_iter().rev() {
+        let limit = upto.filter(|_| file.is_current());
         let mut lines = parse(&source.name, &read(&file, limit)?);
         let all_young =
             since.is_none_or(|since| lines.first().is_none_or(|line| line.at.as_str() >= since));
@@ -49,32 +46,18 @@ pub(super) fn tail_upto(
     Ok(lines.into_iter().skip(surplus).collect())
 }
 
-/// A directory's files, oldest first. No directory is an empty log: nothing was written yet.
-fn files(dir: &Path) -> Outcome<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::file("read the log in", dir, &error)),
-    };
-    let mut rotated: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.to_string_lossy().ends_with(ROTATED_SUFFIX))
-        .collect();
-    rotated.sort();
-    rotated.push(dir.join(CURRENT));
-    Ok(rotated)
-}
-
-/// A file that was rotated away or removed meanwhile has nothing to read.
-fn read(file: &Path, limit: Option<u64>) -> Outcome<Vec<u8>> {
+fn read(file: &LogFile, limit: Option<u64>) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
-    let result = File::open(file)
-        .and_then(|open| open.take(limit.unwrap_or(u64::MAX)).read_to_end(&mut bytes));
-    match result {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(bytes),
-        Err(error) => Err(Failure::file("read", file, &error)),
-    }
+    let read = match file.open() {
+        Ok(Some(open)) => open
+            .take(limit.unwrap_or(u64::MAX))
+            .read_to_end(&mut bytes)
+            .map(drop),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| Failure::file("read", &file.path, &error))?;
+    Ok(bytes)
 }
 
 /// The whole lines of some bytes of a log.
@@ -106,6 +89,8 @@ fn parse_line(name: &str, line: &str) -> LogLine {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn log() -> (tempfile::TempDir, Source) {
@@ -140,6 +125,15 @@ mod tests {
         assert_eq!(numbers(&lines), ["line 4", "line 5", "line 6"]);
         assert_eq!(tail(&source, None, None).unwrap().len(), 6);
         assert_eq!(tail(&source, Some(0), None).unwrap(), []);
+    }
+
+    #[test]
+    fn compressed_files_read_like_the_others() {
+        let (dir, source) = log();
+        let before = tail(&source, None, None).unwrap();
+        assert_eq!(herm_home::kept::compress(dir.path()).unwrap(), 2);
+        assert_eq!(tail(&source, None, None).unwrap(), before);
+        assert_eq!(numbers(&tail(&source, Some(3), None).unwrap())[0], "line 4");
     }
 
     #[test]

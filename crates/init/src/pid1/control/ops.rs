@@ -224,8 +224,9 @@ impl Supervisor {
         let own = self.own_environment(service, None);
         let roots_path = self.boot.plan.roots_path.as_deref();
         let all = launch::explained(&self.environment, roots_path, service, &own);
+        let withheld = launch::withheld(&self.environment, &all);
         let entries = launch::entries(all);
-        Ok(Answer::Now(Body::Env { entries }))
+        Ok(Answer::Now(Body::Env { entries, withheld }))
     }
 
     pub(super) fn deadline(&self, timeout_ms: Option<u64>) -> Option<Time> {
