@@ -443,7 +443,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let load = |name: &str| {
             let variables = [(name.to_owned(), "3".to_owned())];
-            super::load(&Home::new(dir.path()), &dir.path().join("none"), variables)
+            load(&Home::new(dir.path()), &dir.path().join("none"), variables)
         };
         assert_eq!(
             load("HERM_STPO_GRACE").unwrap_err().to_string(),
