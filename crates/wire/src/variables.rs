@@ -7,11 +7,12 @@ const PREFIX: &str = "HERM_";
 
 /// herm's variables without their beginning, those left out that are a setting's of a file. The last
 /// ones herm sets itself for what it starts.
-const OWN: [&str; 21] = [
+const OWN: [&str; 22] = [
     "DOCKER_SOCKET",
     "INSTALL_DIR",
     "LOG",
     "LOG_STDOUT",
+    "LOG_TOTAL",
     "MAIN",
     "OWNERSHIP_BUDGET",
     "ROOT_ENV",

@@ -482,6 +482,13 @@ mod tests {
                              [stop]\ngrace = 5\n";
 
     #[test]
+    fn no_variable_of_pid_1s_own_is_a_stranger_to_those_who_read_the_others() {
+        for key in KEYS.iter().filter(|key| key.name.starts_with("init.")) {
+            assert_eq!(stranger(key.variable, std::iter::empty()), None);
+        }
+    }
+
+    #[test]
     fn every_key_can_be_set_in_roots_file_and_variables_go_before() {
         let mut settings = Settings::default();
         settings.apply_file(EVERY_KEY).unwrap();
