@@ -118,6 +118,26 @@ pub(crate) fn allows(peer: &Peer, rulers: Rulers, asks: Asks<'_>) -> bool {
     }
 }
 
+/// Whom a peer that may not do it has to be, for people: never who it is already.
+pub(crate) fn who_else(peer: &Peer, rulers: Rulers, asks: Asks<'_>) -> String {
+    let would_do = |uid: &u32| {
+        let other = Peer {
+            uid: *uid,
+            ..peer.clone()
+        };
+        allows(&other, rulers, asks)
+    };
+    match rulers.service_user.filter(would_do) {
+        Some(0) => "ask as root".to_owned(),
+        Some(uid) => format!("ask as root or as the service user (uid {uid})"),
+        None if rulers.supervisor == 0 => "ask as root".to_owned(),
+        None => {
+            let uid = rulers.supervisor;
+            format!("ask as root or as uid {uid}, which runs the supervisor")
+        }
+    }
+}
+
 fn is_a_users_kind(kind: Kind) -> bool {
     match kind {
         Kind::Gateway | Kind::Service => true,
@@ -234,5 +254,38 @@ mod tests {
         };
         assert!(allows(&Peer::of_uid(1000), rulers, Asks::Rule));
         assert!(!allows(&Peer::of_uid(1001), rulers, Asks::Keep));
+    }
+    #[test]
+    fn who_is_refused_is_sent_to_somebody_who_may_and_never_to_itself() {
+        let web = name("web");
+        let of_user = Asks::Order(Target {
+            name: &web,
+            kind: Kind::Service,
+            runs_as: 10_000,
+            registered_by: 0,
+            shared: false,
+        });
+        let of_root = Asks::Order(Target {
+            name: &web,
+            kind: Kind::Service,
+            runs_as: 0,
+            registered_by: 0,
+            shared: false,
+        });
+        let hint = |uid, rulers, asks| who_else(&Peer::of_uid(uid), rulers, asks);
+        let either = "ask as root or as the service user (uid 10000)";
+        assert_eq!(hint(1234, RULERS, of_user), either);
+        assert_eq!(hint(1234, RULERS, Asks::Keep), either);
+        for uid in [1234, 10_000] {
+            assert_eq!(hint(uid, RULERS, of_root), "ask as root");
+            assert_eq!(hint(uid, RULERS, Asks::Rule), "ask as root");
+        }
+        let own = Rulers {
+            supervisor: 1000,
+            service_user: None,
+        };
+        let runs_it = "ask as root or as uid 1000, which runs the supervisor";
+        assert_eq!(hint(1001, own, Asks::Keep), runs_it);
+        assert_eq!(hint(1001, own, Asks::Rule), runs_it);
     }
 }

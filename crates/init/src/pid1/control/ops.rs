@@ -8,7 +8,7 @@ use herm_wire::{
     frame,
 };
 
-use super::authority::{Asks, Peer, Rulers, Target, allows};
+use super::authority::{Asks, Peer, Rulers, Target, allows, who_else};
 use super::server::{ClientId, encoded};
 use super::verbs::Verb;
 use super::waiters::{WAITERS_PER_CLIENT, WAITERS_PER_USER, Waiter};
@@ -310,13 +310,7 @@ impl Supervisor {
         }
         let text = format!("uid {} may not do this", peer.uid);
         let mut error = failure(ErrorCode::NotPermitted, text);
-        error.hint = Some(match asks {
-            Asks::Rule => "ask as root, or as whoever runs the supervisor".to_owned(),
-            _ => match service_user {
-                Some(uid) => format!("ask as root or as the service user (uid {uid})"),
-                None => "ask as root, or as whoever runs the supervisor".to_owned(),
-            },
-        });
+        error.hint = Some(who_else(peer, rulers, asks));
         Err(error)
     }
 
