@@ -80,6 +80,22 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+impl Refusal {
+    /// What is to be said of it: nothing of what s6 ignores, and nothing where the name is gone by
+    /// now, for whoever removed it meant it not to be supervised.
+    pub(super) fn told(&self, scan: &Dir, name: &OsStr) -> Option<String> {
+        let is_gone = || {
+            let there = rustix::fs::statat(scan, name, AtFlags::SYMLINK_NOFOLLOW);
+            there.is_err_and(|error| error == herm_sys::Errno::NOENT)
+        };
+        match self {
+            Self::NoDirectory => None,
+            _ if is_gone() => None,
+            refusal => Some(refusal.to_string()),
+        }
+    }
+}
+
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Entry {
@@ -296,6 +312,21 @@ mod tests {
 
     const USER: u32 = 12_345;
     const OTHER: u32 = 12_346;
+
+    #[test]
+    fn what_went_while_it_was_looked_at_is_not_told_and_a_broken_link_is() {
+        let scan = tempfile::tempdir().unwrap();
+        let told = |name: &str| {
+            let dir = Dir::open_trusted(scan.path()).unwrap();
+            let name = OsStr::new(name);
+            Entry::open(&dir, name).unwrap_err().told(&dir, name)
+        };
+        assert_eq!(told("gone"), None);
+        std::fs::write(scan.path().join("file"), "").unwrap();
+        assert_eq!(told("file"), None);
+        symlink("nowhere", scan.path().join("broken")).unwrap();
+        assert!(told("broken").is_some_and(|why| why.contains("No such file")));
+    }
 
     /// A scan directory with one service, all of it root's.
     struct World {

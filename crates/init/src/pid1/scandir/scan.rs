@@ -76,11 +76,11 @@ impl Supervisor {
             slot.active = false;
         }
         for name in names_in(scan) {
-            if let Err(refusal) = self.look(&name) {
-                let why = match refusal {
-                    Refusal::NoDirectory => continue,
-                    refusal => refusal.to_string(),
-                };
+            let Err(refusal) = self.look(&name) else {
+                continue;
+            };
+            let scan = self.scan_dir.as_ref();
+            if let Some(why) = scan.and_then(|scan| refusal.told(&scan.dir, &name)) {
                 self.output
                     .warn(&format!("{} is not supervised: {why}", name.display()));
             }
