@@ -8,7 +8,7 @@
 //! 4. [`Supervisor::finish_boot`]: keeper, scan directory, main program, log daemon.
 //!
 //! Between these PID 1 is in its event loop and answers; each next one begins with an event: the end of the
-//! plan's pipe, the end of setup, the end of the program that syncs skills.
+//! plan, the end of setup, the end of the program that syncs skills.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
 use crate::environment::{Environment, share};
 use crate::s6_variables;
-use crate::setup::Plan;
+use crate::setup::{PLAN_END, Plan};
 
 /// Bad configuration (contract section 4).
 const BAD_CONFIG: u8 = 78;
@@ -236,6 +236,9 @@ impl Supervisor {
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
         let pipe = || rustix::pipe::pipe_with(flags).map_err(|error| error.to_string());
         let (ours, theirs) = pipe()?;
+        // Ours alone: setup waits for us where its plan is longer than the pipe.
+        rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)
+            .map_err(|error| error.to_string())?;
         hand_over(&mut launch, theirs, 3);
         let (end, recorded) = pipe()?;
         hand_over(&mut launch, end, 4);
@@ -276,30 +279,42 @@ impl Supervisor {
         self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
     }
 
-    /// Setup has written, or closed its end.
+    /// Takes what setup has written so far. The end of its line is the end of the plan, and not the end of the pipe: a
+    /// child that is started meanwhile has a copy of setup's end, and keeps it for as long as it takes to become its
+    /// program.
     pub(crate) fn plan_readable(&mut self) {
-        let Some(pipe) = &self.boot.plan_pipe else {
-            return;
-        };
         let mut chunk = [0_u8; 16 * 1024];
-        match rustix::io::read(pipe, &mut chunk) {
-            Ok(count) if count > 0 && self.boot.plan_bytes.len() < PLAN_BYTES_MAX => {
-                self.boot
-                    .plan_bytes
-                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
+        while let Some(pipe) = &self.boot.plan_pipe {
+            match rustix::io::read(pipe, &mut chunk) {
+                Ok(count) if count > 0 && self.boot.plan_bytes.len() < PLAN_BYTES_MAX => {
+                    let new = chunk.get(..count).unwrap_or_default();
+                    self.boot.plan_bytes.extend_from_slice(new);
+                    if new.ends_with(PLAN_END) {
+                        self.close_plan_pipe();
+                        self.plan_is_whole();
+                    }
+                }
+                Err(herm_sys::Errno::INTR) => {}
+                Err(herm_sys::Errno::AGAIN) => return,
+                // Without its end it is no plan; what that means is told by how setup ends.
+                Ok(_) | Err(_) => self.close_plan_pipe(),
             }
-            Err(herm_sys::Errno::INTR | herm_sys::Errno::AGAIN) => {}
-            Ok(_) | Err(_) => {
-                self.reactor.remove(pipe.as_fd());
-                self.boot.plan_pipe = None;
-                self.plan_is_whole();
-            }
+        }
+    }
+
+    fn close_plan_pipe(&mut self) {
+        if let Some(pipe) = self.boot.plan_pipe.take() {
+            // Out of the set by hand: a copy would keep it there.
+            self.reactor.remove(pipe.as_fd());
         }
     }
 
     /// Setup has handed over its plan. It may go on with what nothing has to wait for.
     fn plan_is_whole(&mut self) {
         let plan = serde_json::from_slice::<Plan>(&self.boot.plan_bytes);
+        if let Err(error) = &plan {
+            self.output.error(&format!("setup's plan: {error}"));
+        }
         if let Ok(plan) = plan
             && self.shutdown.is_none()
             && let Some(start) = self.boot.setup_began.take()
@@ -311,10 +326,9 @@ impl Supervisor {
 
     /// Setup has ended: with a plan, or with the end of the boot.
     pub(crate) fn setup_ended(&mut self, exit: Exit, why: &str) {
-        // It has ended, so what it wrote is in the pipe already, and its end can be read.
-        while self.boot.plan_pipe.is_some() && self.plan_is_waiting() {
-            self.plan_readable();
-        }
+        // It has ended, so all it wrote is in the pipe already; nothing more is waited for.
+        self.plan_readable();
+        self.close_plan_pipe();
         // Its plan may have come before.
         let Some(start) = self
             .boot
@@ -338,19 +352,6 @@ impl Supervisor {
         self.output
             .error("setup ended without a plan that makes sense");
         self.give_up(BAD_CONFIG);
-    }
-
-    fn plan_is_waiting(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let Some(pipe) = &self.boot.plan_pipe else {
-            return false;
-        };
-        let mut fds = [PollFd::new(pipe, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
     }
 
     /// Takes the plan, and has the agent's skills brought into the home, where there are any: by a

@@ -37,6 +37,7 @@ use image::Image;
 use report::Reporter;
 
 pub(crate) use overlay::SHARED;
+pub(crate) use plan::PLAN_END;
 pub use plan::{Ids, MainProgram, Plan};
 
 /// Exit code of a boot that the configuration makes impossible (contract section 4).
@@ -276,7 +277,8 @@ fn is_program(word: &str, path: &str) -> bool {
 }
 
 fn hand_over(plan: &Plan, mut pipe: File) -> Result<(), SetupError> {
-    let json = serde_json::to_vec(plan).map_err(|error| SetupError::Plan(error.into()))?;
+    let mut json = serde_json::to_vec(plan).map_err(|error| SetupError::Plan(error.into()))?;
+    json.extend_from_slice(PLAN_END);
     pipe.write_all(&json).map_err(SetupError::Plan)
 }
 

@@ -1,7 +1,7 @@
 //! What setup found out and PID 1 acts on.
 //!
 //! Setup is the only part of the boot that looks into the volume. It runs as a child and hands its
-//! findings to PID 1 as one JSON object, so that a hung volume can hang setup but never PID 1.
+//! findings to PID 1 as one JSON object on a line, so that a hung volume can hang setup but never PID 1.
 
 use std::collections::BTreeMap;
 
@@ -49,6 +49,9 @@ pub struct MainProgram {
     #[serde(default)]
     pub after: Vec<String>,
 }
+
+/// What follows a plan on its way to PID 1, and is nowhere in it: JSON writes a line's end in other words.
+pub(crate) const PLAN_END: &[u8] = b"\n";
 
 /// The outcome of setup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The supervisor as a process, below the test as a subreaper, spoken to over its socket.
 
+mod boot;
 mod cgroups;
 mod exits;
 mod finish;
