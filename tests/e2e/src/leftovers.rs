@@ -57,7 +57,7 @@ fn own_namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
 }
 
-/// Field 22 of proc_pid_stat(5), in clock ticks since the machine's boot; none for a zombie.
+/// Field 22 of `proc_pid_stat(5)`, in clock ticks since the machine's boot; none for a zombie.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();

@@ -87,8 +87,8 @@ pub(super) struct Session<'a> {
     /// Profiles to be read again; all, where `look_at_all`.
     pub(super) dirty: BTreeSet<ProfileName>,
     pub(super) look_at_all: bool,
-    /// A profile is being renamed, by a process that may die of it.
-    pub(super) is_renaming: bool,
+    /// Profiles that are being renamed, by processes that may die of it.
+    pub(super) renaming: Vec<ProfileName>,
     /// A request to answer when the pass is done.
     pub(super) asked: Option<u64>,
     /// Something happened since the last pass began.
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
             compressor: Compressor::default(),
             dirty: BTreeSet::new(),
             look_at_all: true,
-            is_renaming: false,
+            renaming: Vec::new(),
             asked: None,
             fresh: true,
             stopping: false,
@@ -493,7 +493,7 @@ impl<'a> Session<'a> {
         let mut patience = self.watch.patience().unwrap_or(SAFETY_NET).min(SAFETY_NET);
         let blind = self.watch.patience().is_some();
         let has_foreign = self.facts.values().any(Facts::has_foreign);
-        let impatient = !self.orders.is_empty() || has_foreign || self.is_renaming;
+        let impatient = !self.orders.is_empty() || has_foreign || !self.renaming.is_empty();
         if impatient {
             patience = patience.min(TRY_AGAIN);
         }

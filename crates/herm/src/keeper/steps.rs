@@ -152,7 +152,7 @@ impl Session<'_> {
                 .iter()
                 .map(|skipped| format!("{}: {}", skipped.name, skipped.why)),
         );
-        self.is_renaming = !found.renaming.is_empty();
+        self.renaming.clone_from(&found.renaming);
         self.mend(&found, remarks);
         self.facts.retain(|name, _| found.profiles.contains(name));
         // Verbs take names out of the record; a profile that is gone comes back as a new one.

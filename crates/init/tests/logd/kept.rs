@@ -295,9 +295,10 @@ fn compressed_files_count_and_go_like_the_others() {
         let mut names = Vec::new();
         for file in world.files("web") {
             let name = file.file_name().unwrap().to_str().unwrap();
-            if name.ends_with(".log") {
-                std::fs::rename(&file, file.with_file_name(format!("{name}.gz"))).unwrap();
-                names.push(format!("{name}.gz"));
+            if let Some(time) = name.strip_suffix(".log") {
+                let compressed = format!("{time}.log.gz");
+                std::fs::rename(&file, file.with_file_name(&compressed)).unwrap();
+                names.push(compressed);
             }
         }
         names.sort();
