@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod applets;
+mod drop_in;
 pub mod environment;
 pub mod herm_toml;
 pub mod logd;

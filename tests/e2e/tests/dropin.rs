@@ -80,6 +80,31 @@ fn five_services_of_three_kinds_run_in_their_order() {
 }
 
 #[test]
+fn what_a_service_prints_comes_out_as_it_is_unless_the_container_is_told_otherwise() {
+    let line_of_web = |style: &[(&str, &str)]| {
+        let mut options = Container::of(image()).command(&["sleep", "1000"]);
+        for (name, value) in style {
+            options = options.env(name, value);
+        }
+        let container = options.run();
+        let find = |logs: String| {
+            logs.lines()
+                .find(|l| l.contains("web up hi"))
+                .map(str::to_owned)
+        };
+        wait_until("web says that it is up", || {
+            find(container.logs()).is_some()
+        });
+        find(container.logs()).unwrap()
+    };
+    assert_eq!(line_of_web(&[]), "web up hi hello");
+    assert_eq!(
+        line_of_web(&[("HERM_LOG_STDOUT", "prefix")]),
+        "web | web up hi hello"
+    );
+}
+
+#[test]
 fn what_a_service_prints_reaches_its_logger() {
     let container = started();
     wait_until("both loggers have written", || {

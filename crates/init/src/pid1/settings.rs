@@ -9,6 +9,7 @@ use herm_wire::variables::stranger;
 use herm_wire::{LogSpec, RestartSpec, ServiceSpec, nearest};
 
 use super::output::Level;
+use crate::drop_in::is_drop_in;
 use crate::environment::Environment;
 use crate::herm_toml::{self, Kind};
 use crate::logproto::Forward;
@@ -221,6 +222,7 @@ impl Settings {
     pub(crate) fn read(environment: &Environment) -> (Self, Vec<String>, Result<(), String>) {
         let mut settings = Self::default();
         settings.take_overlays(environment);
+        settings.fit_to(herm_sys::process::is_pid1() && is_drop_in(Path::new("/etc")));
         let (mut warnings, mut result) = (Vec::new(), Ok(()));
         match read_file(Path::new(FILE)) {
             Ok(None) => {}
@@ -251,6 +253,14 @@ impl Settings {
                 sum.saturating_add((*one).min(S6_GRACE_MAX))
             });
             self.stop_budget = self.stop_budget.max(sum + STOP_RESERVE);
+        }
+    }
+
+    /// An image that was made for s6-overlay says there what its services say, and no more: whoever
+    /// reads its output knows those lines.
+    fn fit_to(&mut self, drop_in: bool) {
+        if drop_in {
+            self.forward = Forward::Raw;
         }
     }
 
@@ -519,6 +529,26 @@ mod tests {
         expected.level = Level::Debug;
         expected.restart.delay_ms = Some(2000);
         assert_eq!((settings, warnings.len()), (expected, 0));
+    }
+
+    #[test]
+    fn a_drop_in_image_prints_raw_unless_it_is_told_otherwise() {
+        let told = |drop_in, file: &str, variables: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            settings.fit_to(drop_in);
+            settings.apply_file(file).unwrap();
+            settings.apply_variables(&environment(variables), &mut Vec::new());
+            settings.forward
+        };
+        assert_eq!(told(false, "", &[]), Forward::Prefix);
+        assert_eq!(told(true, "", &[]), Forward::Raw);
+        let file = "init.log_stdout = \"json\"";
+        assert_eq!(told(true, file, &[]), Forward::Json);
+        assert_eq!(
+            told(true, file, &[("HERM_LOG_STDOUT", "prefix")]),
+            Forward::Prefix
+        );
+        assert_eq!(told(true, "", &[("HERM_LOG_STDOUT", "no")]), Forward::Raw);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::environment::Environment;
 /// The service user where `HERM_USER` names no other.
 const DEFAULT_USER: &str = "hermes";
 /// The log daemon's user.
-const LOG_USER: &str = "herm-log";
+pub(crate) const LOG_USER: &str = "herm-log";
 /// What its number is taken from, the highest that is free, where there is no such user: above what
 /// distributions hand out, and within the 65,536 ids that rootless containers have.
 const LOG_IDS: RangeInclusive<u32> = 64_000..=64_999;

@@ -36,6 +36,7 @@ use identity::{Accounts, Identities};
 use image::Image;
 use report::Reporter;
 
+pub(crate) use identity::LOG_USER;
 pub(crate) use overlay::SHARED;
 pub(crate) use plan::PLAN_END;
 pub use plan::{Ids, MainProgram, Plan};
