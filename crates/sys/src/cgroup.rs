@@ -103,21 +103,6 @@ impl CgroupRoot {
         openat(&self.dir, name, DIRECTORY, Mode::empty()).map(|dir| Cgroup { dir })
     }
 
-    /// The names of the groups in it.
-    pub fn names(&self) -> Vec<String> {
-        let Ok(entries) = Dir::read_from(&self.dir) else {
-            return Vec::new();
-        };
-        entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let is_group = entry.file_type() == FileType::Directory;
-                let name = entry.file_name().to_str().ok()?.to_owned();
-                (is_group && check_name(&name).is_ok()).then_some(name)
-            })
-            .collect()
-    }
-
     /// Removes a group with the empty ones in it; `BUSY` while a process is in one.
     pub fn remove(&self, name: &str) -> Result<(), Errno> {
         check_name(name)?;

@@ -197,7 +197,6 @@ impl Supervisor {
         ));
         self.start_catch_all();
         self.report_features();
-        self.sweep_groups();
         self.open_scan_dir();
         self.boot.setup_began = Some(self.clock().now);
         // Setup comes up while the environment is written, and waits for the end of the pipe before

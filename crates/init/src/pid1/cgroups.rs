@@ -15,9 +15,6 @@ use super::known_set::signal_member;
 use super::reactor::{Interest, Reactor, Source};
 use super::supervisor::Supervisor;
 
-/// What the name of every group begins with.
-const PREFIX: &str = "herm-";
-
 /// Our own group and what we have in it.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
@@ -46,19 +43,6 @@ impl Cgroups {
         })
     }
 
-    /// Removes groups that a supervisor left which was killed: those in which nobody is. Who is in one is
-    /// none of ours, and stays.
-    fn sweep(&self, own: &str) {
-        let names = self.root.names().into_iter();
-        for name in names.filter(|name| name.starts_with(PREFIX) && !name.starts_with(own)) {
-            let is_empty = |group: Cgroup| group.is_empty().unwrap_or(false);
-            if self.root.open(&name).is_ok_and(is_empty) {
-                // It fails only where somebody was faster, or has come in.
-                let _ = self.root.remove(&name);
-            }
-        }
-    }
-
     /// Where groups are made, for people.
     pub(crate) fn path(&self) -> String {
         self.root.path().display().to_string()
@@ -78,14 +62,7 @@ impl Cgroups {
 
 impl Supervisor {
     fn group_name(&self, run: u64) -> String {
-        format!("{PREFIX}{}-{run}", self.instance)
-    }
-
-    /// A group that is shared with others outlives a supervisor that is killed, and what it made there.
-    pub(crate) fn sweep_groups(&self) {
-        if let Some(cgroups) = &self.cgroups {
-            cgroups.sweep(&format!("{PREFIX}{}-", self.instance));
-        }
+        format!("herm-{}-{run}", self.instance)
     }
 
     /// Where the process of a run is to make its group.

@@ -1,7 +1,7 @@
 //! Services in control groups of their own. Needs root and a cgroup v2 hierarchy that may be written;
 //! elsewhere these tests say that they were skipped.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use herm_sys::cgroup::CgroupRoot;
 use herm_wire::State;
@@ -16,11 +16,6 @@ struct Delegated {
 
 impl Delegated {
     fn new(name: &str) -> Option<Self> {
-        Self::after(name, |_| {})
-    }
-
-    /// The same, after something was done in the group.
-    fn after(name: &str, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let Some(root) = CgroupRoot::detect() else {
             eprintln!("skipped: no writable cgroup v2 here");
             return None;
@@ -35,7 +30,6 @@ impl Delegated {
             eprintln!("skipped: a group can't be marked as delegated here: {error}");
             return None;
         }
-        prepare(&path);
         let enter = format!("echo 0 > {}/cgroup.procs && exec \"$@\"", path.display());
         let world = World::through(&["/bin/sh", "-c", &enter, "sh"], &[], &[]);
         let world = Some(world);
@@ -68,20 +62,6 @@ impl Drop for Delegated {
             std::thread::yield_now();
         }
     }
-}
-
-#[test]
-fn l88_empty_groups_of_a_supervisor_that_was_killed_are_swept() {
-    let Some(delegated) = Delegated::after("sweep", |group| {
-        for name in ["herm-dead-1", "herm-dead-2", "others", "herm-nested-1/sub"] {
-            std::fs::create_dir_all(group.join(name)).unwrap();
-        }
-    }) else {
-        return;
-    };
-    delegated.world().booted();
-    assert_eq!(delegated.groups(), [delegated.path.join("others")]);
-    std::fs::remove_dir(delegated.path.join("others")).unwrap();
 }
 
 /// A service with a process that has nothing of it any more: no session, no parent, no variable, no
