@@ -5,7 +5,7 @@
 //! its gateway is started, and releases it when it is stopped for good; a clash is refused and
 //! names the holder. Tokens are stored as fingerprints, never themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::SystemTime;
 
@@ -75,6 +75,23 @@ impl fmt::Display for Contested {
     }
 }
 
+/// What only one profile can hold, to find its holder by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Port(u16),
+    Token(String, Fingerprint),
+}
+
+impl Thing {
+    /// As the one who can't have it is told.
+    fn contested(self) -> Contested {
+        match self {
+            Self::Port(port) => Contested::Port(port),
+            Self::Token(key, _) => Contested::Token(key),
+        }
+    }
+}
+
 /// Two profiles want one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
@@ -95,6 +112,9 @@ pub struct Clash {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     held: BTreeMap<ProfileName, Needs>,
+    /// The same from the other side, so that one asker doesn't have to look at all holders. A file may name
+    /// several holders of one thing.
+    holders: BTreeMap<Thing, BTreeSet<ProfileName>>,
 }
 
 impl Needs {
@@ -120,6 +140,18 @@ impl Needs {
             }
         }
         needs
+    }
+
+    /// All of it, each with the setting it is from.
+    fn things(&self) -> impl Iterator<Item = (Thing, &str)> {
+        let ports = self.ports.iter();
+        let ports = ports.map(|(port, setting)| (Thing::Port(*port), setting.as_str()));
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|(key, token)| {
+            let thing = Thing::Token(key.clone(), token.clone());
+            (thing, key.as_str())
+        });
+        ports.chain(tokens)
     }
 
     /// Whether there is nothing to claim.
@@ -173,9 +205,11 @@ impl Claims {
         let file: File = serde_json::from_value(parse_json(bytes)?)
             .map_err(|_| Corrupt::Shape("it is no list of claims"))?;
         let named = |(name, needs): (String, Needs)| Some((ProfileName::parse(&name).ok()?, needs));
-        Ok(Self {
-            held: file.profiles.into_iter().filter_map(named).collect(),
-        })
+        let mut claims = Self::default();
+        for (name, needs) in file.profiles.into_iter().filter_map(named) {
+            claims.put(name, needs);
+        }
+        Ok(claims)
     }
 
     /// The file's bytes.
@@ -197,32 +231,31 @@ impl Claims {
         self.held.get(name)
     }
 
-    /// All ports that others than this profile hold.
-    pub fn ports_of_others(&self, name: &ProfileName) -> impl Iterator<Item = u16> {
-        let others = self.held.iter().filter(move |(holder, _)| *holder != name);
-        others.flat_map(|(_, needs)| needs.ports.keys().copied())
+    /// Whether another than this profile holds a port.
+    pub fn is_anothers_port(&self, name: &ProfileName, port: u16) -> bool {
+        self.others_with(name, &Thing::Port(port)).next().is_some()
+    }
+
+    fn others_with<'a>(
+        &'a self,
+        asker: &'a ProfileName,
+        thing: &Thing,
+    ) -> impl Iterator<Item = &'a ProfileName> {
+        let holders = self.holders.get(thing).into_iter().flatten();
+        holders.filter(move |holder| *holder != asker)
     }
 
     /// What of `needs` others hold.
     pub fn clashes(&self, asker: &ProfileName, needs: &Needs) -> Vec<Clash> {
-        let others = || self.held.iter().filter(|(holder, _)| *holder != asker);
-        let clash = |holder: &ProfileName, what, setting: &str| Clash {
-            asker: asker.clone(),
-            holder: holder.clone(),
-            what,
-            setting: setting.to_owned(),
-        };
         let mut clashes = Vec::new();
-        for (holder, held) in others() {
-            for (port, setting) in &needs.ports {
-                if held.ports.contains_key(port) {
-                    clashes.push(clash(holder, Contested::Port(*port), setting));
-                }
-            }
-            for (key, fingerprint) in &needs.tokens {
-                if held.tokens.get(key) == Some(fingerprint) {
-                    clashes.push(clash(holder, Contested::Token(key.clone()), key));
-                }
+        for (thing, setting) in needs.things() {
+            for holder in self.others_with(asker, &thing) {
+                clashes.push(Clash {
+                    asker: asker.clone(),
+                    holder: holder.clone(),
+                    what: thing.clone().contested(),
+                    setting: setting.to_owned(),
+                });
             }
         }
         clashes
@@ -232,28 +265,52 @@ impl Claims {
     pub fn claim(&mut self, asker: &ProfileName, needs: Needs) -> Result<(), Vec<Clash>> {
         let clashes = self.clashes(asker, &needs);
         if clashes.is_empty() {
-            self.held.insert(asker.clone(), needs);
+            self.put(asker.clone(), needs);
             Ok(())
         } else {
             Err(clashes)
         }
     }
 
+    fn put(&mut self, name: ProfileName, needs: Needs) {
+        self.take(&name);
+        for (thing, _) in needs.things() {
+            self.holders.entry(thing).or_default().insert(name.clone());
+        }
+        self.held.insert(name, needs);
+    }
+
+    fn take(&mut self, name: &ProfileName) -> Option<Needs> {
+        let needs = self.held.remove(name)?;
+        for (thing, _) in needs.things() {
+            if let Some(holders) = self.holders.get_mut(&thing) {
+                holders.remove(name);
+                if holders.is_empty() {
+                    self.holders.remove(&thing);
+                }
+            }
+        }
+        Some(needs)
+    }
+
     /// Takes everything from a profile; `false` if it held nothing.
     pub fn release(&mut self, name: &ProfileName) -> bool {
-        self.held.remove(name).is_some()
+        self.take(name).is_some()
     }
 
     /// Gives what one profile holds to another name.
     pub fn rename(&mut self, old: &ProfileName, new: &ProfileName) {
-        if let Some(needs) = self.held.remove(old) {
-            self.held.insert(new.clone(), needs);
+        if let Some(needs) = self.take(old) {
+            self.put(new.clone(), needs);
         }
     }
 
     /// Keeps the claims of these profiles only: the others are gone.
     pub fn retain(&mut self, exists: impl Fn(&ProfileName) -> bool) {
-        self.held.retain(|name, _| exists(name));
+        let gone = self.held.keys().filter(|name| !exists(name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.take(&name);
+        }
     }
 }
 
@@ -399,10 +456,10 @@ mod tests {
         .unwrap()
         .unwrap();
         let kept = load(&home, now).unwrap().value.unwrap();
-        assert_eq!(kept.ports_of_others(&name("b")).collect::<Vec<_>>(), [8642]);
+        assert!(kept.is_anothers_port(&name("b"), 8642));
         std::fs::write(home.claims(), "{").unwrap();
         assert!(load(&home, now).unwrap().corrupt.is_some());
-        assert_eq!(kept.ports_of_others(&name("a")).count(), 0);
+        assert!(!kept.is_anothers_port(&name("a"), 8642));
         update(&home, now, |claims| claims.retain(|_| false)).unwrap();
     }
 
@@ -423,7 +480,8 @@ mod tests {
                     };
                     let _ = claims.claim(&asker, needs);
                 }
-                let mut ports: Vec<u16> = claims.ports_of_others(&name("z")).collect();
+                let mut ports: Vec<u16> =
+                    claims.held.values().flat_map(|needs| needs.ports.keys().copied()).collect();
                 let held = ports.len();
                 ports.sort_unstable();
                 ports.dedup();

@@ -1,13 +1,12 @@
 //! `port: auto`: a port for each profile that has none of its own (issue: "The built-in gateway").
 //!
 //! The first choice follows from the name alone, so that it can be told without looking anywhere;
-//! where it is taken, the next free one in the range is. The choice is recorded in the profile
-//! (`.herm/port.json`) and stays, whatever others come and go, unless somebody else has taken the port
+//! where it is taken, the next free one in the range is, and where all of those are, the next beyond it. The
+//! choice is recorded in the profile (`.herm/port.json`) and stays, whatever others come and go, unless somebody else has taken the port
 //! while the profile's gateway was down: then it gets another one. Where the home takes no record, because it is
 //! full or read-only, the choice follows from the name and from what others have recorded and claimed: every
 //! process that asks gets the same answer, whoever listens by then.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::time::SystemTime;
@@ -15,6 +14,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::claims::{self, Claims};
 use crate::discover::discover;
 use crate::error::HomeError;
 use crate::files::{Dir, PRIVATE, PRIVATE_DIR};
@@ -22,8 +22,11 @@ use crate::layout::{HERM_DIR, Home, PORT, ProfilePaths};
 use crate::loaded::{Corrupt, load_or_set_aside, parse_json};
 use crate::name::ProfileName;
 
-/// The ports that are given out.
+/// The ports that are given out first.
 pub const RANGE: Range<u16> = 9200..9800;
+/// Those for homes of so many profiles that these don't do; from its end on the kernel gives ports to whoever
+/// asks for any.
+const BEYOND: Range<u16> = 9800..32768;
 const MAX_BYTES: u64 = 4096;
 const LOCK: &str = "ports.lock";
 
@@ -34,7 +37,7 @@ pub enum PortError {
     #[error(
         "all ports from {} to {} are taken: set API_SERVER_PORT in the profile's .env",
         RANGE.start,
-        RANGE.end - 1
+        BEYOND.end - 1
     )]
     Exhausted,
     /// The record can't be read or written.
@@ -74,11 +77,12 @@ pub fn preferred(name: &ProfileName) -> u16 {
     RANGE.start + u16::try_from(offset).unwrap_or_default()
 }
 
-/// The first free port from the preferred one on, around the end of the range.
-pub fn choose(name: &ProfileName, is_free: impl Fn(u16) -> bool) -> Option<u16> {
+/// The first free port from the preferred one on, around the end of the range, and then beyond it.
+fn choose(name: &ProfileName, is_free: impl Fn(u16) -> bool) -> Option<u16> {
     let preferred = preferred(name);
     (preferred..RANGE.end)
         .chain(RANGE.start..preferred)
+        .chain(BEYOND)
         .find(|port| is_free(*port))
 }
 
@@ -92,107 +96,186 @@ pub fn recorded(profile: &ProfilePaths) -> Result<Option<u16>, HomeError> {
         .and_then(|content| parse(&content.bytes).ok()))
 }
 
-/// The port recorded in a profile, chosen and recorded now if there is none. Free is what no other
-/// profile has recorded, what isn't in `claimed` (by others) and what `usable` says can be used.
-pub fn ensure(
-    home: &Home,
-    name: &ProfileName,
-    claimed: &BTreeSet<u16>,
-    usable: impl Fn(u16) -> bool,
-    now: SystemTime,
-) -> Result<Given, PortError> {
-    // At a boot of many profiles nearly all have theirs.
-    if let Some(port) = recorded(&home.profile(name))? {
-        return Ok(Given::recorded(port));
-    }
-    match record(home, name, claimed, usable, now) {
-        Err(PortError::Home(error)) if error.is_refusal() => {
-            let taken = of_others(home, name)?;
-            let is_free = |port| !taken.contains(&port) && !claimed.contains(&port);
-            Ok(Given {
-                port: choose(name, is_free).ok_or(PortError::Exhausted)?,
-                unrecorded: Some(error),
-            })
-        }
-        given => given.map(Given::recorded),
-    }
-}
-
-fn record(
-    home: &Home,
-    name: &ProfileName,
-    claimed: &BTreeSet<u16>,
-    usable: impl Fn(u16) -> bool,
-    now: SystemTime,
-) -> Result<u16, PortError> {
-    let ports = Ports::lock(home, name)?;
-    let dir = Dir::open(home.profile(name).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
-    ports.give(&dir, claimed, usable, now)
-}
-
-/// The ports recorded in the other profiles. One whose record can't be read has none that is to be avoided.
-fn of_others(home: &Home, name: &ProfileName) -> Result<BTreeSet<u16>, HomeError> {
-    let found = discover(home)?;
-    let others = found.profiles.iter().filter(|other| *other != name);
-    let port = |other| recorded(&home.profile(other)).ok().flatten();
-    Ok(others.filter_map(port).collect())
-}
-
-/// Another port for a profile whose recorded one, `taken`, is somebody else's now. What a second process
-/// has recorded meanwhile for the same reason counts.
-pub fn replace(
-    home: &Home,
-    name: &ProfileName,
-    taken: u16,
-    claimed: &BTreeSet<u16>,
-    usable: impl Fn(u16) -> bool,
-    now: SystemTime,
-) -> Result<u16, PortError> {
-    let ports = Ports::lock(home, name)?;
-    let dir = Dir::open(home.profile(name).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
-    if recorded(&home.profile(name))? == Some(taken) {
-        dir.remove(PORT)?;
-    }
-    ports.give(&dir, claimed, |port| port != taken && usable(port), now)
-}
-
-/// The right to give one profile a port; held by one process of a home at a time.
+/// Gives the profiles of a home their ports. However many ask it, it looks at the home once; from the first port that is
+/// not recorded yet until it is dropped no other process gives any.
 #[derive(Debug)]
-pub(crate) struct Ports<'a> {
-    name: &'a ProfileName,
-    taken: BTreeSet<u16>,
-    _lock: File,
+pub struct Ports<'a> {
+    home: &'a Home,
+    /// What gateways have claimed by their settings.
+    claims: Option<Claims>,
+    /// What is recorded, kept up with what is given.
+    taken: Option<Taken>,
+    lock: Option<File>,
 }
 
 impl<'a> Ports<'a> {
-    /// Waits for the right, then looks which ports the other profiles have.
-    pub(crate) fn lock(home: &Home, name: &'a ProfileName) -> Result<Self, HomeError> {
-        let lock = Dir::open(home.root())?
-            .ensure_child(HERM_DIR, PRIVATE_DIR)?
-            .lock(LOCK)?;
-        Ok(Self {
-            name,
-            taken: of_others(home, name)?,
-            _lock: lock,
-        })
+    /// For a home; nothing is looked at yet.
+    pub fn of(home: &'a Home) -> Self {
+        Self {
+            home,
+            claims: None,
+            taken: None,
+            lock: None,
+        }
+    }
+
+    /// The port recorded in a profile, chosen and recorded now if there is none. Free is what no other profile has
+    /// recorded or claimed and what `usable` says can be used.
+    pub fn ensure(
+        &mut self,
+        name: &ProfileName,
+        usable: impl Fn(u16) -> bool,
+        now: SystemTime,
+    ) -> Result<Given, PortError> {
+        // At a boot of many profiles nearly all have theirs.
+        if let Some(port) = recorded(&self.home.profile(name))? {
+            return Ok(Given::recorded(port));
+        }
+        match self.record(name, usable, now) {
+            Err(PortError::Home(error)) if error.is_refusal() => Ok(Given {
+                port: self.choose(name, claims::peek, |_| true)?,
+                unrecorded: Some(error),
+            }),
+            given => given.map(Given::recorded),
+        }
+    }
+
+    /// The port a profile has if nobody else claims it, else what it would be given.
+    pub fn foresee(
+        &mut self,
+        name: &ProfileName,
+        usable: impl Fn(u16) -> bool,
+    ) -> Result<u16, PortError> {
+        if let Some(port) = recorded(&self.home.profile(name))?
+            && !self.is_anothers(name, port)?
+        {
+            return Ok(port);
+        }
+        self.choose(name, claims::peek, usable)
+    }
+
+    /// Whether another profile claims a port.
+    pub fn is_anothers(&mut self, name: &ProfileName, port: u16) -> Result<bool, HomeError> {
+        Ok(self.claims(claims::peek)?.is_anothers_port(name, port))
+    }
+
+    /// Another port for a profile whose recorded one, `taken`, is somebody else's now. What a second process
+    /// has recorded meanwhile for the same reason counts.
+    pub fn replace(
+        &mut self,
+        name: &ProfileName,
+        taken: u16,
+        usable: impl Fn(u16) -> bool,
+        now: SystemTime,
+    ) -> Result<u16, PortError> {
+        self.lock()?;
+        let herm = self.herm_of(name)?;
+        if recorded(&self.home.profile(name))? == Some(taken) {
+            herm.remove(PORT)?;
+        }
+        self.give(name, &herm, |port| port != taken && usable(port), now)
+    }
+
+    fn record(
+        &mut self,
+        name: &ProfileName,
+        usable: impl Fn(u16) -> bool,
+        now: SystemTime,
+    ) -> Result<u16, PortError> {
+        self.lock()?;
+        let herm = self.herm_of(name)?;
+        self.give(name, &herm, usable, now)
+    }
+
+    fn herm_of(&self, name: &ProfileName) -> Result<Dir, HomeError> {
+        Dir::open(self.home.profile(name).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)
     }
 
     /// The port recorded in `herm`, the profile's own `.herm`; or a free one, recorded there now.
     pub(crate) fn give(
-        &self,
+        &mut self,
+        name: &ProfileName,
         herm: &Dir,
-        claimed: &BTreeSet<u16>,
         usable: impl Fn(u16) -> bool,
         now: SystemTime,
     ) -> Result<u16, PortError> {
+        self.lock()?;
         if let Some(port) = load_or_set_aside(herm, PORT, MAX_BYTES, now, parse)?.value {
             return Ok(port);
         }
-        let is_free =
-            |port| !self.taken.contains(&port) && !claimed.contains(&port) && usable(port);
-        let port = choose(self.name, is_free).ok_or(PortError::Exhausted)?;
+        let load = |home: &Home| Ok(claims::load(home, now)?.value);
+        let port = self.choose(name, load, usable)?;
         herm.write_atomic(PORT, format!("{{\"port\":{port}}}\n").as_bytes(), PRIVATE)?;
+        if let Some(taken) = &mut self.taken {
+            taken.add(port);
+        }
         Ok(port)
+    }
+
+    /// Waits for the right to give ports. What was seen before may have changed by then.
+    fn lock(&mut self) -> Result<(), HomeError> {
+        if self.lock.is_none() {
+            let herm = Dir::open(self.home.root())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
+            self.lock = Some(herm.lock(LOCK)?);
+            (self.taken, self.claims) = (None, None);
+        }
+        Ok(())
+    }
+
+    fn claims(
+        &mut self,
+        read: impl Fn(&Home) -> Result<Option<Claims>, HomeError>,
+    ) -> Result<&Claims, HomeError> {
+        let claims = match self.claims.take() {
+            Some(claims) => claims,
+            None => read(self.home)?.unwrap_or_default(),
+        };
+        Ok(self.claims.insert(claims))
+    }
+
+    fn choose(
+        &mut self,
+        name: &ProfileName,
+        read_claims: impl Fn(&Home) -> Result<Option<Claims>, HomeError>,
+        usable: impl Fn(u16) -> bool,
+    ) -> Result<u16, PortError> {
+        let taken = match self.taken.take() {
+            Some(taken) => taken,
+            None => Taken::in_home(self.home)?,
+        };
+        let claims = self.claims(read_claims)?;
+        let is_free =
+            |port| !taken.has(port) && !claims.is_anothers_port(name, port) && usable(port);
+        let chosen = choose(name, is_free);
+        self.taken = Some(taken);
+        chosen.ok_or(PortError::Exhausted)
+    }
+}
+
+/// Which ports are recorded in profiles of a home.
+#[derive(Debug)]
+struct Taken(Vec<bool>);
+
+impl Taken {
+    /// A profile whose record can't be read has no port that is to be avoided.
+    fn in_home(home: &Home) -> Result<Self, HomeError> {
+        let mut taken = Self(vec![false; usize::from(u16::MAX) + 1]);
+        for profile in discover(home)?.profiles {
+            if let Some(port) = recorded(&home.profile(&profile)).ok().flatten() {
+                taken.add(port);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn add(&mut self, port: u16) {
+        if let Some(place) = self.0.get_mut(usize::from(port)) {
+            *place = true;
+        }
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.0.get(usize::from(port)).copied().unwrap_or_default()
     }
 }
 
@@ -207,6 +290,7 @@ fn parse(bytes: &[u8]) -> Result<u16, Corrupt> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use super::*;
@@ -228,15 +312,9 @@ mod tests {
     }
 
     fn give(home: &Home, profile: &str) -> u16 {
-        ensure(
-            home,
-            &name(profile),
-            &BTreeSet::new(),
-            |_| true,
-            clock::from_unix(0).unwrap(),
-        )
-        .unwrap()
-        .port
+        let now = clock::from_unix(0).unwrap();
+        let given = Ports::of(home).ensure(&name(profile), |_| true, now);
+        given.unwrap().port
     }
 
     #[test]
@@ -258,18 +336,19 @@ mod tests {
             first + 1
         };
         assert_eq!(choose(&name, |port| port != first), Some(next));
+        let is_full = |port| RANGE.contains(&port) || port == BEYOND.start;
+        assert_eq!(choose(&name, |port| !is_full(port)), Some(BEYOND.start + 1));
         assert_eq!(choose(&name, |_| false), None);
     }
 
     #[test]
     fn a_port_once_given_stays_whatever_becomes_free() {
         let (_dir, home) = home(&["a", "b"]);
-        let taken = BTreeSet::from([preferred(&name("a"))]);
+        let first = preferred(&name("a"));
         let now = clock::from_unix(0).unwrap();
-        let port = ensure(&home, &name("a"), &taken, |_| true, now)
-            .unwrap()
-            .port;
-        assert_ne!(port, preferred(&name("a")));
+        let given = Ports::of(&home).ensure(&name("a"), |port| port != first, now);
+        let port = given.unwrap().port;
+        assert_ne!(port, first);
         assert_eq!(give(&home, "a"), port);
         assert_eq!(recorded(&home.profile(&name("a"))).unwrap(), Some(port));
     }
@@ -280,11 +359,17 @@ mod tests {
         let a = name("a");
         let now = clock::from_unix(0).unwrap();
         let first = give(&home, "a");
-        let none = BTreeSet::new();
-        let next = replace(&home, &a, first, &none, |_| true, now).unwrap();
+        let replace = |usable| {
+            let replaced = Ports::of(&home).replace(&a, first, |_| usable, now);
+            replaced.unwrap()
+        };
+        let next = replace(true);
         assert_ne!(next, first);
-        let again = replace(&home, &a, first, &none, |_| false, now).unwrap();
-        assert_eq!(again, next, "another process has replaced it already");
+        assert_eq!(
+            replace(false),
+            next,
+            "another process has replaced it already"
+        );
         assert_eq!(give(&home, "a"), next, "and so it stays");
     }
 
@@ -318,7 +403,9 @@ mod tests {
         mode(0o500);
         let now = clock::from_unix(0).unwrap();
         for usable in [true, false] {
-            let given = ensure(&home, &name("a"), &BTreeSet::new(), |_| usable, now).unwrap();
+            let given = Ports::of(&home)
+                .ensure(&name("a"), |_| usable, now)
+                .unwrap();
             assert_eq!(given.port, preferred(&name("a")));
             assert!(given.unrecorded.is_some_and(|why| why.is_refusal()));
         }
@@ -336,5 +423,52 @@ mod tests {
         .unwrap();
         assert_eq!(recorded(&home.profile(&name("a"))).unwrap(), None);
         assert_eq!(give(&home, "a"), port);
+    }
+
+    /// Read calls of this thread, as the kernel counts them.
+    fn reads() -> usize {
+        let counted = fs::read_to_string("/proc/thread-self/io").unwrap();
+        let line = counted
+            .lines()
+            .find_map(|line| line.strip_prefix("syscr: "));
+        line.unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_home_without_ports_is_looked_at_once_and_each_profile_gets_its_own() {
+        let all: Vec<String> = (0..200).map(|i| format!("p{i}")).collect();
+        let names: Vec<&str> = all.iter().map(String::as_str).collect();
+        let now = clock::from_unix(0).unwrap();
+        let cost = |names: &[&str]| {
+            let (_dir, home) = home(names);
+            let before = reads();
+            let mut ports = Ports::of(&home);
+            let give = |text: &&str| ports.ensure(&name(text), |_| true, now).unwrap().port;
+            let given: BTreeSet<u16> = names.iter().map(give).collect();
+            assert_eq!(given.len(), names.len(), "no two have the same");
+            reads() - before
+        };
+        let (few, many) = (cost(&names[..20]), cost(&names));
+        assert!(
+            many < 12 * few,
+            "{few} reads for 20 profiles, {many} for 200"
+        );
+    }
+
+    #[test]
+    fn what_another_process_gave_meanwhile_is_not_given_again() {
+        let same = |wanted: u16| {
+            (0..)
+                .map(|i| format!("p{i}"))
+                .filter(move |n| preferred(&name(n)) == wanted)
+        };
+        let three: Vec<String> = same(preferred(&name("p0"))).take(3).collect();
+        let (_dir, home) = home(&[&three[0], &three[1], &three[2]]);
+        let now = clock::from_unix(0).unwrap();
+        let mut ports = Ports::of(&home);
+        let seen = ports.foresee(&name(&three[0]), |_| true).unwrap();
+        assert_eq!(seen, give(&home, &three[1]));
+        let given = ports.ensure(&name(&three[2]), |_| true, now).unwrap().port;
+        assert_ne!(given, seen);
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use herm_home::claims::{self, Needs};
 use herm_home::dotenv::Dotenv;
+use herm_home::ports::{self, Ports};
 use herm_home::profile::{
     self, CreateOptions, Source, begin_delete, begin_rename, create, finish_delete, give_up_rename,
     is_deleting, is_fresh, mend_rename, rename,
 };
-use herm_home::{Desired, Home, HomeError, ProfileName, discover, intent, ports};
+use herm_home::{Desired, Home, HomeError, ProfileName, discover, intent};
 
 struct World {
     _dir: tempfile::TempDir,
@@ -296,9 +297,8 @@ fn a_renamed_profile_keeps_its_intent_port_logs_and_claims() {
     world.make("old", &CreateOptions::default());
     let old = world.home.profile(&name("old"));
     intent::record(&old, Desired::Running, "test", now()).unwrap();
-    let port = ports::ensure(&world.home, &name("old"), &[].into(), |_| true, now())
-        .unwrap()
-        .port;
+    let given = Ports::of(&world.home).ensure(&name("old"), |_| true, now());
+    let port = given.unwrap().port;
     world.write("logs/gateways/old/current", "log");
     world.write("active_profile", "old\n");
     let needs = Needs::of(&Dotenv::parse(b"API_SERVER_ENABLED=1"), None);

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use herm_home::{Home, ProfileName, claims, owner, ports};
+use herm_home::ports::Ports;
+use herm_home::{Home, ProfileName, owner};
 use herm_wire::ExitCode;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -72,13 +73,8 @@ fn own_port(context: &Context, profile: &ProfileName) -> Outcome<Option<u16>> {
     if crate::keeper::names_its_port(home, profile)? {
         return Ok(None);
     }
-    let now = SystemTime::now();
-    let claims = claims::load(home, now)
-        .map_err(home_failure)?
-        .value
-        .unwrap_or_default();
-    let claimed = claims.ports_of_others(profile).collect();
-    let given = ports::ensure(home, profile, &claimed, is_free, now)
+    let given = Ports::of(home)
+        .ensure(profile, is_free, SystemTime::now())
         .map_err(|error| Failure::failed(error.to_string()))?;
     if let Some(why) = &given.unrecorded {
         eprintln!("herm: port {} is used without a record: {why}", given.port);
@@ -88,7 +84,7 @@ fn own_port(context: &Context, profile: &ProfileName) -> Outcome<Option<u16>> {
         // It is the one who listens there, and will be named.
         return Ok(Some(given.port));
     }
-    let renewed = renew_port(home, profile, given.port)?;
+    let renewed = renew_port(&mut Ports::of(home), home, profile, given.port)?;
     Ok(Some(renewed.unwrap_or(given.port)))
 }
 

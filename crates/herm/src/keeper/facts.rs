@@ -1,6 +1,6 @@
 //! Reading the home: what the plan has to know of each profile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
 use std::time::SystemTime;
@@ -12,23 +12,20 @@ use herm_home::files::Dir;
 use herm_home::inputs::{Inputs, fingerprint};
 use herm_home::layout::DOTENV;
 use herm_home::owner::Owner;
-use herm_home::ports::Given;
+use herm_home::ports::Ports;
 use herm_home::state::{self, AgentState};
 use herm_home::unique::{API_SERVER, is_unique};
 use herm_home::{
     Desired, Home, HomeError, Intent, ProfileName, ProfilePaths, claims, config, intent, owner,
-    ports, served,
+    served,
 };
 use herm_wire::{ServiceSpec, ServiceView};
 
 use super::plan::Profile;
-use crate::commands::is_free;
+use super::port::{AUTO_PORT, Port, api_port};
 use crate::context::home_failure;
 use crate::failure::{Failure, Outcome};
 use crate::launch::{Endpoint, LaunchFacts};
-
-/// Stands for the setting of a port that was given and not set.
-const AUTO_PORT: &str = "port: auto";
 
 /// One profile's files, read at one time.
 #[derive(Debug, Clone)]
@@ -111,7 +108,7 @@ impl Facts {
         home: &Home,
         name: &ProfileName,
         launch: &LaunchFacts,
-        access: Access,
+        (access, ports): (Access, &mut Ports<'_>),
         remarks: &mut Remarks,
     ) -> Result<Self, HomeError> {
         let paths = home.profile(name);
@@ -126,10 +123,12 @@ impl Facts {
         };
         let mut needs = Needs::of(&dotenv, config.as_ref());
         let port = if launch.is_built_in() {
-            {
-                let port = Port { home, name, access };
-                port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)
-            }
+            let port = Port {
+                ports,
+                name,
+                access,
+            };
+            port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)
         } else {
             api_port(&needs)
         };
@@ -240,139 +239,12 @@ fn records(
     Ok((record.value, agent.value))
 }
 
-/// The port of a profile's built-in gateway.
-struct Port<'a> {
-    home: &'a Home,
-    name: &'a ProfileName,
-    access: Access,
-}
-
-impl Port<'_> {
-    /// Its own setting, else the one that is given to it for good. Claimed either way.
-    fn of_built_in(
-        &self,
-        dotenv: &Dotenv,
-        config: Option<&Config>,
-        needs: &mut Needs,
-        remarks: &mut Remarks,
-    ) -> Option<u16> {
-        // A port that is named and is none is not replaced: the gateway itself says what is wrong.
-        if let Some(named) = named_port(dotenv, config) {
-            let port = named.parse().ok().filter(|port| *port != 0);
-            needs
-                .ports
-                .extend(port.map(|port| (port, API_SERVER.port_key.to_owned())));
-            return port;
-        }
-        // The agent's default is not where it listens.
-        needs.ports.retain(|_, key| *key != API_SERVER.port_key);
-        match self.given() {
-            Ok(given) => {
-                needs.ports.insert(given.port, AUTO_PORT.to_owned());
-                let (name, port) = (self.name, given.port);
-                let told = |why| format!("{name}: port {port} is used without a record: {why}");
-                remarks.extend(given.unrecorded.map(told));
-                Some(given.port)
-            }
-            // The service is there all the same, on a full or read-only disk too (L55); a gateway
-            // that is started so says itself that it has no port.
-            Err(error) => {
-                remarks.push(format!("{}: {error}", self.name));
-                None
-            }
-        }
-    }
-
-    /// The one that was given, or is given now; for those who only look, the one that would be.
-    fn given(&self) -> Result<Given, ports::PortError> {
-        if let Some(port) = ports::recorded(&self.home.profile(self.name))? {
-            let claims = match self.access {
-                Access::Keep => None,
-                Access::Look => claims::peek(self.home)?,
-            };
-            let is_lost = claims.is_some_and(|claims| {
-                let mut others = claims.ports_of_others(self.name);
-                others.any(|other| other == port)
-            });
-            if !is_lost {
-                return Ok(Given::recorded(port));
-            }
-            // It will get another one when it starts.
-        }
-        let now = SystemTime::now();
-        let claimed: BTreeSet<u16> = match self.access {
-            Access::Keep => claims::load(self.home, now)?.value,
-            Access::Look => claims::peek(self.home)?,
-        }
-        .iter()
-        .flat_map(|claims| claims.ports_of_others(self.name))
-        .collect();
-        match self.access {
-            Access::Keep => ports::ensure(self.home, self.name, &claimed, is_free, now),
-            Access::Look => {
-                ports::choose(self.name, |port| !claimed.contains(&port) && is_free(port))
-                    .map(Given::recorded)
-                    .ok_or(ports::PortError::Exhausted)
-            }
-        }
-    }
-}
-
-/// Gives a profile another port, if the one it was given is somebody else's by now: a profile's that
-/// claims it, or a program's that listens there. `None`: it keeps the one it has. Only for a profile of
-/// which nothing runs.
-pub(crate) fn renew_port(home: &Home, name: &ProfileName, port: u16) -> Outcome<Option<u16>> {
-    // Where the home takes no record, who asks next would not know of another choice.
-    let recorded = ports::recorded(&home.profile(name)).map_err(home_failure)?;
-    if recorded != Some(port) || !has_lost(home, name, port) {
-        return Ok(None);
-    }
-    let claims = claims::peek(home).map_err(home_failure)?;
-    let others = claims.unwrap_or_default();
-    let others = others.ports_of_others(name).collect();
-    ports::replace(home, name, port, &others, is_free, SystemTime::now())
-        .map(Some)
-        .map_err(|error| Failure::failed(format!("{name}: {error}")))
-}
-
-/// Whether another profile claims a profile's port, or somebody listens there.
-pub(super) fn has_lost(home: &Home, name: &ProfileName, port: u16) -> bool {
-    let claims = claims::peek(home).ok().flatten().unwrap_or_default();
-    claims.ports_of_others(name).any(|other| other == port) || !is_free(port)
-}
-
-/// The same for a profile that is about to be started, where it has such a port.
-pub(crate) fn renew_its_port(home: &Home, name: &ProfileName) -> Outcome<Option<u16>> {
-    if names_its_port(home, name)? || !LaunchFacts::current(home)?.is_built_in() {
-        return Ok(None);
-    }
-    let recorded = ports::recorded(&home.profile(name)).map_err(home_failure)?;
-    recorded.map_or(Ok(None), |port| renew_port(home, name, port))
-}
-
-/// Whether a profile's own files (for the default one also the container) name the port of its
-/// API server, whether that is on or not: the built-in gateway always is.
-pub(crate) fn names_its_port(home: &Home, name: &ProfileName) -> Outcome<bool> {
-    let dotenv = environment_of(home, name).map_err(home_failure)?;
-    let config = config::load(&home.profile(name))
-        .map_err(home_failure)?
-        .ok();
-    Ok(named_port(&dotenv, config.as_ref()).is_some())
-}
-
-fn named_port(dotenv: &Dotenv, config: Option<&Config>) -> Option<String> {
-    text(dotenv, config, API_SERVER.port_key, API_SERVER.extra_key)
-}
-
-fn api_port(needs: &Needs) -> Option<u16> {
-    needs
-        .ports
-        .iter()
-        .find(|(_, key)| *key == API_SERVER.port_key)
-        .map(|(port, _)| *port)
-}
-
-fn text(dotenv: &Dotenv, config: Option<&Config>, key: &str, extra: &str) -> Option<String> {
+pub(super) fn text(
+    dotenv: &Dotenv,
+    config: Option<&Config>,
+    key: &str,
+    extra: &str,
+) -> Option<String> {
     let configured = || config?.text(&["platforms", API_SERVER.platform, "extra", extra]);
     dotenv
         .get(key)
@@ -382,7 +254,7 @@ fn text(dotenv: &Dotenv, config: Option<&Config>, key: &str, extra: &str) -> Opt
 
 /// A profile's `.env`; for the default profile over the container's own variables, which are its
 /// (L53: and no other profile's).
-fn environment_of(home: &Home, name: &ProfileName) -> Result<Dotenv, HomeError> {
+pub(super) fn environment_of(home: &Home, name: &ProfileName) -> Result<Dotenv, HomeError> {
     let mut bytes = Vec::new();
     if name.is_default() {
         for (key, value) in env::vars().filter(|(key, _)| is_unique(key)) {
@@ -535,19 +407,18 @@ fn settle_claims(
 /// The ports and tokens a profile's gateway takes for itself.
 pub(crate) fn needs(home: &Home, name: &ProfileName) -> Outcome<Needs> {
     let launch = LaunchFacts::current(home)?;
-    let facts = Facts::read(home, name, &launch, Access::Look, &mut Remarks::new());
+    let look = (Access::Look, &mut Ports::of(home));
+    let facts = Facts::read(home, name, &launch, look, &mut Remarks::new());
     facts.map(|facts| facts.needs).map_err(home_failure)
 }
 
 /// What stands in the way of starting a profile: another's claim on what it needs (L14).
 pub(crate) fn clash(home: &Home, name: &ProfileName) -> Outcome<Option<Failure>> {
-    let launch = LaunchFacts::current(home)?;
-    let facts = Facts::read(home, name, &launch, Access::Look, &mut Remarks::new())
-        .map_err(home_failure)?;
+    let needs = needs(home, name)?;
     let claims = claims::peek(home)
         .map_err(home_failure)?
         .unwrap_or_default();
-    let clashes = claims.clashes(name, &facts.needs);
+    let clashes = claims.clashes(name, &needs);
     Ok(clashes
         .first()
         .map(|clash| Failure::failed(clash.to_string())))

@@ -17,6 +17,7 @@ mod guard;
 mod leases;
 mod orders;
 mod plan;
+mod port;
 mod serve;
 mod session;
 mod steps;
@@ -24,9 +25,11 @@ mod steps;
 use std::collections::BTreeMap;
 
 use herm_home::ProfileName;
+use herm_home::ports::Ports;
 use herm_wire::ServiceView;
 
-pub(crate) use facts::{clash, instant_text, names_its_port, needs, renew_its_port, renew_port};
+pub(crate) use facts::{clash, instant_text, needs};
+pub(crate) use port::{names_its_port, renew_its_port, renew_port};
 pub(crate) use serve::HANDED_OVER;
 
 use crate::context::{Context, home_failure};
@@ -50,9 +53,10 @@ pub(crate) fn what_would_be_done(
     let launch = LaunchFacts::current(home)?;
     let mut remarks = Remarks::new();
     let mut facts: BTreeMap<ProfileName, Facts> = BTreeMap::new();
+    let mut ports = Ports::of(home);
     for name in context.discover()?.profiles {
-        let read =
-            Facts::read(home, &name, &launch, Access::Look, &mut remarks).map_err(home_failure)?;
+        let look = (Access::Look, &mut ports);
+        let read = Facts::read(home, &name, &launch, look, &mut remarks).map_err(home_failure)?;
         facts.insert(name, read);
     }
     let services: BTreeMap<String, ServiceView> = services

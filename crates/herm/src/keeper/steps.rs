@@ -8,6 +8,7 @@ use herm_home::inputs::Inputs;
 use herm_home::layout::HERM_DIR;
 use herm_home::markers::clear_spent_planned_stop;
 use herm_home::owner::Owner;
+use herm_home::ports::Ports;
 use herm_home::profile::mend_rename;
 use herm_home::{
     Discovery, Home, HomeError, ProfileName, discover, drift, owner, state, withdrawn,
@@ -16,6 +17,7 @@ use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
 use super::facts::{self, Access, Facts, Remarks};
 use super::plan::{Action, Annotation, Parked, plan};
+use super::port;
 use super::serve;
 use super::session::{Ended, Session};
 
@@ -237,9 +239,11 @@ impl Session<'_> {
             .facts
             .iter()
             .filter(|(name, facts)| facts.is_missing() && !self.runs(name));
+        let home = self.home.clone();
+        let mut ports = Ports::of(&home);
         let missing: Vec<(ProfileName, u16)> = missing
             .filter_map(|(name, facts)| Some((name.clone(), facts.given_port()?)))
-            .filter(|(name, port)| facts::has_lost(&self.home, name, *port))
+            .filter(|(name, port)| port::has_lost(&mut ports, name, *port))
             .collect();
         for (name, port) in missing {
             if self.services.contains_key(&name.service()) {
@@ -254,7 +258,7 @@ impl Session<'_> {
             if self.runs(&name) {
                 continue;
             }
-            match facts::renew_port(&self.home, &name, port) {
+            match port::renew_port(&mut ports, &home, &name, port) {
                 Ok(None) => {}
                 Ok(Some(new)) => {
                     remarks.push(format!(
@@ -265,6 +269,8 @@ impl Session<'_> {
                 Err(failure) => remarks.push(failure.to_string()),
             }
         }
+        // Reading may give ports itself, which is one's right at a time.
+        drop(ports);
         self.read_dirty(remarks);
         Ok(())
     }
@@ -292,9 +298,12 @@ impl Session<'_> {
 
     /// The same goes for a profile that can't be read.
     fn read_dirty(&mut self, remarks: &mut Remarks) {
-        for name in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut ports = Ports::of(&self.home);
+        for name in dirty {
             let access = self.access();
-            match Facts::read(&self.home, &name, &self.launch, access, remarks) {
+            let with = (access, &mut ports);
+            match Facts::read(&self.home, &name, &self.launch, with, remarks) {
                 Ok(facts) => {
                     self.facts.insert(name.clone(), facts);
                     if access == Access::Look {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use rustix::fs::FileType;
 
-use crate::claims::{self, Needs};
+use crate::claims::Needs;
 use crate::config::{self, Config};
 use crate::discover::discover;
 use crate::dotenv::{self, Dotenv};
@@ -141,17 +141,8 @@ fn settings(
     };
     let (mut text, mut left_out) = shared_dotenv(&content.bytes, source);
     if serves_api(&Dotenv::parse(&content.bytes)) {
-        let claimed = claims::load(home, now)?
-            .value
-            .unwrap_or_default()
-            .ports_of_others(name)
-            .collect();
-        let port = Ports::lock(home, name)?.give(
-            &to.ensure_child(HERM_DIR, PRIVATE_DIR)?,
-            &claimed,
-            |_| true,
-            now,
-        );
+        let herm = to.ensure_child(HERM_DIR, PRIVATE_DIR)?;
+        let port = Ports::of(home).give(name, &herm, |_| true, now);
         let port = port.map_err(|e| match e {
             ports::PortError::Home(e) => e,
             ports::PortError::Exhausted => HomeError::Usage(e.to_string()),
