@@ -14,7 +14,7 @@ use herm_wire::ServiceView;
 /// Between two samples.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// Samples kept of each service: five minutes.
-const KEPT: usize = 60;
+pub(crate) const KEPT: usize = 60;
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -181,13 +181,16 @@ fn descriptors(proc: &Path, pid: u32) -> Option<u64> {
     u64::try_from(entries.count()).ok()
 }
 
-/// The new samples as one event: name to memory and processor share.
+/// The new samples as one event: name to memory, processor share, and how many samples of this run are
+/// kept, so that whoever draws them knows whether it has them all.
 pub(crate) fn event(samples: &Samples, services: &[ServiceView]) -> String {
-    let values: BTreeMap<&str, (u64, f64)> = services
+    let values: BTreeMap<&str, (u64, f64, usize)> = services
         .iter()
         .filter_map(|service| {
-            let sample = samples.newest(&service.name)?;
-            Some((service.name.as_str(), (sample.memory, sample.cpu)))
+            let kept = samples.of(&service.name);
+            let newest = kept.last()?;
+            let value = (newest.memory, newest.cpu, kept.len());
+            Some((service.name.as_str(), value))
         })
         .collect();
     serde_json::to_string(&values).unwrap_or_else(|_| "{}".into())

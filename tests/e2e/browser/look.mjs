@@ -129,4 +129,19 @@ await scenario(async (desk) => {
   inContainer("herm", "-p", "reader", "gateway", "start");
   await page.locator("#head b.p", { hasText: "running" }).waitFor();
   await stayedStill(page, "the profile");
+
+  step("its charts go on with the stream, and the page is not asked for again");
+  await page.goto("/profiles/calendar");
+  await desk.live(page);
+  const drawn = () => page.locator("#charts .card").first().evaluate((card) => ({
+    values: card.dataset.v, points: card.querySelector(".line")?.getAttribute("d").slice(1).trim().split(" ").length / 2,
+  }));
+  await page.waitForFunction(() => document.querySelector("#charts .card").dataset.v.split(" ").length > 3);
+  const before = (await drawn()).values;
+  let asked = 0;
+  page.on("request", (request) => { if (request.url() === page.url()) asked++; });
+  await page.waitForFunction((old) => document.querySelector("#charts .card").dataset.v !== old, before);
+  const after = await drawn();
+  assert.equal(asked, 0, "the page was loaded again for its charts");
+  assert.equal(after.points, after.values.split(" ").length);
 });

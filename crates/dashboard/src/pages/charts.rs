@@ -1,11 +1,50 @@
-//! Five minutes of memory and processor, as pictures with their numbers.
+//! Five minutes of memory and processor, as pictures with their numbers. A page that is live goes on
+//! drawing them itself, from the stream and from what is said here about each (`script.js`).
 
 use herm_wire::ServiceView;
 use maud::{Markup, html};
 
 use super::parts::{height, percent};
 use crate::app::App;
+use crate::sample::KEPT;
 use crate::words;
+
+/// How one of them is drawn.
+struct Chart {
+    title: &'static str,
+    /// What stands in front of the greatest value.
+    most: &'static str,
+    /// The scale ends no lower than at this.
+    floor: f64,
+    /// Room above the greatest value, as a factor.
+    room: f64,
+    words: fn(f64) -> String,
+}
+
+const CPU: Chart = Chart {
+    title: "CPU",
+    most: "top of the scale",
+    floor: 20.0,
+    room: 1.0,
+    words: percent,
+};
+
+const MEMORY: Chart = Chart {
+    title: "Memory",
+    most: "most",
+    floor: 0.0,
+    room: 1.25,
+    words: bytes,
+};
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it was a number of bytes"
+)]
+fn bytes(count: f64) -> String {
+    words::bytes(count as u64)
+}
 
 /// Both, of a service that was measured or may be.
 #[expect(clippy::cast_precision_loss, reason = "for a picture")]
@@ -13,36 +52,37 @@ pub(crate) fn charts(app: &App, service: &ServiceView) -> Markup {
     let samples = app.samples.of(&service.name);
     let cpu: Vec<f64> = samples.iter().map(|sample| sample.cpu).collect();
     let memory: Vec<f64> = samples.iter().map(|sample| sample.memory as f64).collect();
-    let newest = samples.last();
-    let most = samples
-        .iter()
-        .map(|sample| sample.memory)
-        .max()
-        .unwrap_or(0);
-    let cpu_top = cpu.iter().copied().fold(20.0, f64::max);
-    let memory_top = memory.iter().copied().fold(1.0, f64::max) * 1.25;
     html! {
-        div.charts #charts data-part data-tick {
-            section.card {
-                h2 { "CPU" }
-                p.big { (newest.map_or("–".to_owned(), |s| percent(s.cpu))) }
-                (chart(&cpu, cpu_top))
-                p.scale { span { "5 min ago" } span { "top of the scale " (percent(cpu_top)) } span { "now" } }
-            }
-            section.card {
-                h2 { "Memory" }
-                p.big { (newest.map_or("–".to_owned(), |s| words::bytes(s.memory))) }
-                (chart(&memory, memory_top))
-                p.scale { span { "5 min ago" } span { "most " (words::bytes(most)) } span { "now" } }
+        div.charts #charts data-part data-n=(service.name) {
+            (CPU.card(&cpu))
+            (MEMORY.card(&memory))
+        }
+    }
+}
+
+impl Chart {
+    fn card(&self, values: &[f64]) -> Markup {
+        let most = values.iter().copied().fold(self.floor, f64::max);
+        let exact: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
+        html! {
+            section.card data-v=(exact.join(" ")) data-floor=(self.floor) data-room=(self.room) {
+                h2 { (self.title) }
+                p.big { (values.last().map_or("–".to_owned(), |newest| (self.words)(*newest))) }
+                (picture(values, most * self.room))
+                p.scale {
+                    span { "5 min ago" }
+                    span { (self.most) " " span.most { ((self.words)(most)) } }
+                    span { "now" }
+                }
             }
         }
     }
 }
 
 /// Five minutes as an area.
-fn chart(values: &[f64], top: f64) -> Markup {
+fn picture(values: &[f64], top: f64) -> Markup {
     use std::fmt::Write as _;
-    let first = 60_usize.saturating_sub(values.len());
+    let first = KEPT.saturating_sub(values.len());
     let mut line = String::new();
     for (index, value) in values.iter().enumerate() {
         // Writing to a String cannot fail.
