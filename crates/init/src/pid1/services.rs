@@ -232,21 +232,11 @@ impl Services {
 
     /// The name most like one that does not exist, for a hint.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        let shared = |other: &str| {
-            other
-                .bytes()
-                .zip(name.bytes())
-                .take_while(|(a, b)| a == b)
-                .count()
-        };
-        let candidates = self
+        let names = self
             .by_id
             .values()
             .flat_map(|service| [Some(service.name()), service.spec.profile.as_deref()]);
-        let near = candidates.flatten().filter(|candidate| {
-            candidate.len().abs_diff(name.len()) <= 2 && shared(candidate) * 2 >= name.len()
-        });
-        near.max_by_key(|candidate| shared(candidate))
+        herm_wire::nearest(name, names.flatten())
     }
 
     /// All, by name.
