@@ -164,6 +164,35 @@ fn ports_that_are_taken_or_wanted_twice_are_found_before_anything_is_started() {
 }
 
 #[test]
+fn a_gateway_that_nobody_supervises_and_a_process_that_is_nobodys_are_found() {
+    let container = booted(&herm());
+    let name = container.name();
+    let gateway = ["herm", "gateway", "run", "--no-supervise"];
+    let detached = ["exec", "--detach", "--user=hermes", name];
+    docker(&[&detached[..], &gateway].concat()).succeeds();
+    let orphan = ["sh", "-c", "setsid sleep 54321 & true"];
+    docker(&[&detached[..], &orphan].concat()).succeeds();
+    wait_until("both run", || {
+        let runs = |command| !container.processes(command).is_empty();
+        runs("herm gateway run --no-supervise") && runs("sleep 54321")
+    });
+    wait_until("the gateway says who it is", || {
+        container.sh("test -s /opt/data/gateway.pid").is_success()
+    });
+    let all = look(&container);
+    assert_problem(&all, "processes", &["outside supervision", "gateway start"]);
+    assert_problem(
+        &all,
+        "processes",
+        &["sleep 54321", "belongs to no service", "kill "],
+    );
+    container.exec(&["herm", "gateway", "start"]).succeeds();
+    let taken_over = look(&container);
+    let stray = |finding: &Value| finding["found"].to_string().contains("outside supervision");
+    assert!(!taken_over.iter().any(stray), "{taken_over:#?}");
+}
+
+#[test]
 fn links_where_none_belong_open_secrets_and_a_clock_that_is_behind_are_found() {
     let container = booted(&herm());
     container

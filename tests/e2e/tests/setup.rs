@@ -416,6 +416,40 @@ fn l89_a_script_that_fails_shows_in_the_status_and_stops_the_boot_where_the_poli
     stopped.exits(1);
 }
 
+/// A migration stripped `.env` at every start.
+#[test]
+fn l54_a_script_that_strips_the_settings_leaves_a_copy_and_is_named() {
+    let hooks = Mounted::new();
+    hook(&hooks, "02-migrate", "echo '# migrated' > /opt/data/.env");
+    let volume = Volume::new();
+    let options = dev()
+        .volume(&volume, HOME)
+        .flag(&hooks.at("/etc/cont-init.d"));
+    let container = booted(&options);
+    for _ in 0..2 {
+        container
+            .sh("umask 077; rm -f /opt/data/.env; echo TOKEN=mine > /opt/data/.env")
+            .succeeds();
+        container.restart();
+        container.wait_booted();
+    }
+    assert_eq!(container.sh("cat /opt/data/.env").succeeds(), "# migrated");
+    let copies =
+        container.sh("cd /opt/data/.herm/backups && stat -c '%n %U %a' .env.* && cat .env.*");
+    let copies: Vec<&str> = copies.succeeds().lines().collect();
+    assert!(
+        copies.len() == 2 && copies[0].ends_with(" hermes 600") && copies[1] == "TOKEN=mine",
+        "{copies:?}"
+    );
+    let doctor = container.exec(&["herm", "doctor"]).stdout;
+    let told = "/etc/cont-init.d/02-migrate changed .env of the home; as it was before, it is kept as .herm/backups/.env.";
+    assert!(
+        doctor.contains(told) && container.logs().contains(told),
+        "{doctor}"
+    );
+    assert!(!doctor.contains("mine"), "{doctor}");
+}
+
 #[test]
 fn l51_a_script_that_hangs_is_named_and_ended_where_a_limit_is_set() {
     let hooks = Mounted::new();
@@ -494,6 +528,38 @@ const ATTACKER: &str = r#"
     }
 "#;
 
+/// The home's user has a wrong group.
+const HOMES_USER: (&str, &str) = ("10000:4321", ATTACKER);
+
+/// The same by a third user, in directories that nobody else may write to: setup gives what is in such
+/// a one by name, once it is root's alone. It makes a new one as soon as setup has given the last.
+const THIRD: &str = r#"
+    chdir "/srv/home/sessions" or die "sessions: $!";
+    umask 022;
+    my @targets = ("/etc/shadow", "/etc/passwd", "/root/secret");
+    my ($n, $given) = (0, 0);
+    open my $ready, ">", "/tmp/ready"; close $ready;
+    until (-e "/tmp/enough") {
+        mkdir "third"; mkdir "third/in";
+        for my $dir ("third/in", "third") {
+            chdir "/srv/home/sessions/$dir" or next;
+            for (1 .. 20) {
+                my $target = $targets[$n++ % @targets];
+                for my $file ("a", "b", "c") {
+                    chmod 0777, "."; chmod 0755, ".";
+                    open my $new, ">", "new"; close $new; rename "new", $file;
+                    symlink $target, "link"; rename "link", $file;
+                    link $target, "hard"; rename "hard", $file;
+                    unlink $file; open my $again, ">", $file; close $again;
+                }
+            }
+        }
+        chdir "/srv/home/sessions";
+        if ((stat "third")[4] != $<) { rename "third", "third.$n"; $given++; }
+    }
+    print $given;
+"#;
+
 /// What setup must not be: it looks at a name, and then acts on the name.
 const NAIVE: &str = r#"
     my $before = (stat "/etc/shadow")[4];
@@ -508,9 +574,10 @@ const NAIVE: &str = r#"
 const OUTSIDE: &str = "stat -c '%n %u:%g %a' /etc /etc/shadow /etc/passwd /root /root/secret /; \
     sha256sum /etc/shadow /etc/passwd /root/secret; ls -A /root";
 
-fn under_attack(as_root: &[&str]) -> (String, String) {
+/// What was outside before and after, and what the attacker had to say.
+fn under_attack((user, attacker): (&str, &str), as_root: &[&str]) -> (String, String, String) {
     let container = booted(&dev().command(&["sleep", "infinity"]));
-    let prepare = "mkdir -p /srv/home/sessions/a && chown -R 10000:10000 /srv/home && echo s > /root/secret && chmod 600 /root/secret";
+    let prepare = "mkdir -p /srv/home/sessions/a && chown -R 10000:10000 /srv/home && chmod 777 /srv/home/sessions && echo s > /root/secret && chmod 600 /root/secret";
     container
         .exec_root("the home and the secret are made", &["sh", "-c", prepare])
         .succeeds();
@@ -519,31 +586,40 @@ fn under_attack(as_root: &[&str]) -> (String, String) {
         seen.succeeds().to_owned()
     };
     let before = outside();
-    let user = ["--user", "10000:4321"];
-    std::thread::scope(|scope| {
-        let attacker = scope.spawn(|| container.exec_with(&user, &["perl", "-e", ATTACKER], b""));
+    let flags = ["--user", user];
+    let said = std::thread::scope(|scope| {
+        let attack = || container.exec_with(&flags, &["perl", "-e", attacker], b"");
+        let attack = scope.spawn(attack);
         wait_until("the attacker is at it", || {
             container.sh("test -e /tmp/ready").is_success()
         });
-        container
-            .exec_root("root acts in the home", as_root)
-            .succeeds();
+        let acted = container.exec_root("root acts in the home", as_root);
         container.sh("touch /tmp/enough").succeeds();
-        attacker.join().unwrap().succeeds();
+        acted.succeeds();
+        attack.join().unwrap().succeeds().to_owned()
     });
-    (before, outside())
+    (before, outside(), said)
 }
 
 #[test]
 fn l27_nothing_outside_the_home_ever_changes_while_its_user_swaps_everything_in_it_for_links() {
     let setup = "i=0; while [ $i -lt 1000 ]; do herm setup --home /srv/home > /tmp/setup.log || exit 1; i=$((i + 1)); done; cat /tmp/setup.log";
-    let (before, after) = under_attack(&["sh", "-c", setup]);
+    let (before, after, _) = under_attack(HOMES_USER, &["sh", "-c", setup]);
     assert_eq!(before, after);
 }
 
 #[test]
+fn l27_nothing_outside_ever_changes_while_a_third_user_swaps_what_is_given_by_name() {
+    let setup = "i=0; while [ $i -lt 100 ]; do herm setup --home /srv/home > /tmp/setup.log || exit 1; i=$((i + 1)); done; cat /tmp/setup.log";
+    let (before, after, given) = under_attack(("4444:4444", THIRD), &["sh", "-c", setup]);
+    assert_eq!(before, after);
+    let given: u32 = given.parse().unwrap();
+    assert!(given > 10, "setup met the third user {given} times only");
+}
+
+#[test]
 fn l27_the_same_attacker_wins_against_a_setup_that_acts_on_names() {
-    let (before, after) = under_attack(&["perl", "-e", NAIVE]);
+    let (before, after, _) = under_attack(HOMES_USER, &["perl", "-e", NAIVE]);
     assert_ne!(before, after, "the attacker is no match for anybody");
 }
 
