@@ -31,10 +31,7 @@ pub fn settings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for key in &KEYS {
         let environment = [(key.variable(), text.clone().into_owned())];
-        let loaded = settings::load(&Home::new(NOWHERE), Path::new(NOWHERE), environment);
-        if let Ok(settings) = loaded {
-            bounded(&settings);
-        }
+        bounded(&settings::load(&Home::new(NOWHERE), Path::new(NOWHERE), environment).settings);
     }
 }
 

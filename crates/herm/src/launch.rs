@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use herm_dashboard::is_login_variable;
-use herm_home::settings::{SYSTEM_FILE, Settings};
+use herm_home::settings::{Reading, SYSTEM_FILE, Settings};
 use herm_home::unique::is_unique;
 use herm_home::{Home, ProfileName};
 use herm_wire::{
@@ -112,21 +112,30 @@ pub(crate) struct LaunchFacts {
 }
 
 impl LaunchFacts {
-    /// From this process's surroundings and the settings.
+    /// From this process's surroundings and the settings, all of which have to be right.
     pub(crate) fn current(home: &Home) -> Outcome<Self> {
-        load_settings(home).map(Self::with)
+        let reading = read_settings(home);
+        let wrong: Vec<String> = reading.wrong().map(ToString::to_string).collect();
+        if wrong.is_empty() {
+            return Ok(Self::with(reading.settings));
+        }
+        Err(Failure::new(ExitCode::BadConfig, wrong.join("\n")))
     }
 
-    /// With nothing set.
-    pub(crate) fn unset() -> Self {
-        Self::with(Settings::default())
+    /// The same by those of the settings that are right, and what is wrong with the others.
+    pub(crate) fn by_what_is_right(home: &Home) -> (Self, Vec<String>) {
+        let reading = read_settings(home);
+        let wrong = reading.wrong().map(ToString::to_string).collect();
+        (Self::with(reading.settings), wrong)
     }
 
-    /// Reads the settings again; bad ones are reported, and what was set before stays.
+    /// Reads the settings again; what is wrong is reported. A file that is wrong is probably being
+    /// edited: until it is right, what was set before stays.
     pub(crate) fn reload(&mut self, home: &Home, remarks: &mut Vec<String>) {
-        match Self::current(home) {
-            Ok(facts) => *self = facts,
-            Err(failure) => remarks.push(failure.to_string()),
+        let reading = read_settings(home);
+        remarks.extend(reading.wrong().map(ToString::to_string));
+        if reading.in_files.is_empty() {
+            *self = Self::with(reading.settings);
         }
     }
 
@@ -293,11 +302,10 @@ impl LaunchFacts {
 }
 
 /// herm's settings for a home.
-fn load_settings(home: &Home) -> Outcome<Settings> {
+pub(crate) fn read_settings(home: &Home) -> Reading {
     let environment = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     herm_home::settings::load(home, Path::new(SYSTEM_FILE), environment)
-        .map_err(|error| Failure::new(ExitCode::BadConfig, error.to_string()))
 }
 
 #[expect(

@@ -8,13 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use herm_wire::nearest;
-use herm_wire::variables::{Stranger, stranger};
+use herm_wire::variables::stranger;
 use thiserror::Error;
 use toml::Value;
 
 use crate::error::HomeError;
 use crate::files::Dir;
-use crate::layout::{Home, SETTINGS};
+use crate::layout::Home;
 
 /// Root's settings.
 pub const SYSTEM_FILE: &str = "/etc/herm/herm.toml";
@@ -218,81 +218,130 @@ fn hint(near: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-/// Reads all three sources. `environment` is the process's. A `HERM_*` variable that is none of herm's is an
-/// error where it looks like a typing error; any other may be somebody else's.
+/// What the three sources say.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// All that can be followed.
+    pub settings: Settings,
+    /// What else the files say.
+    pub in_files: Vec<SettingsError>,
+    /// What else the variables say. They stay as they are for as long as the container lives.
+    pub in_variables: Vec<SettingsError>,
+}
+
+impl Reading {
+    /// All that can't be followed.
+    pub fn wrong(&self) -> impl Iterator<Item = &SettingsError> {
+        self.in_files.iter().chain(&self.in_variables)
+    }
+
+    fn read_file(&mut self, file: &Path, is_roots: bool) {
+        let (Some(dir), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str()))
+        else {
+            return;
+        };
+        if !dir.is_dir() {
+            return;
+        }
+        match Dir::open(dir).and_then(|dir| dir.read_input(name, MAX_BYTES)) {
+            Ok(Some(content)) => {
+                let applied = self.settings.apply_file(file, &content.bytes, is_roots);
+                self.in_files.extend(applied.err().unwrap_or_default());
+            }
+            Ok(None) => {}
+            Err(error) => self.in_files.push(error.into()),
+        }
+    }
+}
+
+/// Reads all three sources; what can't be followed is left out and told. `environment` is the process's. A
+/// `HERM_*` variable that is none of herm's is told where it looks like a typing error; any other may be
+/// somebody else's.
 pub fn load(
     home: &Home,
     system_file: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Settings, SettingsError> {
-    let mut settings = Settings::default();
-    if let (Some(dir), Some(name)) = (
-        system_file.parent(),
-        system_file.file_name().and_then(|n| n.to_str()),
-    ) && dir.is_dir()
-        && let Some(content) = Dir::open(dir)?.read_input(name, MAX_BYTES)?
-    {
-        settings.apply_file(system_file, &content.bytes, true)?;
-    }
-    if home.root().is_dir()
-        && let Some(content) = Dir::open(home.root())?.read_input(SETTINGS, MAX_BYTES)?
-    {
-        settings.apply_file(&home.settings(), &content.bytes, false)?;
-    }
+) -> Reading {
+    let mut reading = Reading::default();
+    reading.read_file(system_file, true);
+    reading.read_file(&home.settings(), false);
     let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     for (variable, text) in environment {
         let known = variables.iter().map(String::as_str);
-        if let Some((key, _)) = KEYS
+        let key = KEYS
             .iter()
             .zip(known.clone())
-            .find(|(_, name)| *name == variable)
-        {
-            settings.apply(key, &from_text(&text), &variable)?;
-        } else if let Some(stranger) = stranger(&variable, known).filter(Stranger::is_misspelt) {
-            let stranger = stranger.to_string();
-            return Err(SettingsError::Misspelt { variable, stranger });
-        }
+            .find(|(_, name)| *name == variable);
+        let applied = match (key, stranger(&variable, known)) {
+            (Some((key, _)), _) => reading.settings.apply(key, &from_text(&text), &variable),
+            (None, Some(stranger)) if stranger.is_misspelt() => {
+                let stranger = stranger.to_string();
+                Err(SettingsError::Misspelt { variable, stranger })
+            }
+            (None, _) => Ok(()),
+        };
+        reading.in_variables.extend(applied.err());
     }
-    Ok(settings)
+    reading
 }
 
 impl Settings {
-    /// Applies a file's bytes. `is_roots`: it is [`SYSTEM_FILE`], which PID 1 reads as well.
+    /// Applies what can be followed of a file's bytes, and tells the rest. `is_roots`: it is
+    /// [`SYSTEM_FILE`], which PID 1 reads as well.
     pub fn apply_file(
         &mut self,
         file: &Path,
         bytes: &[u8],
         is_roots: bool,
-    ) -> Result<(), SettingsError> {
-        let not_toml = |message: String| SettingsError::NotToml {
-            file: file.to_owned(),
-            message,
+    ) -> Result<(), Vec<SettingsError>> {
+        let not_toml = |message: String| {
+            vec![SettingsError::NotToml {
+                file: file.to_owned(),
+                message,
+            }]
         };
         let text = std::str::from_utf8(bytes).map_err(|e| not_toml(e.to_string()))?;
         let table: toml::Table =
             toml::from_str(text).map_err(|e| not_toml(e.message().to_owned()))?;
         let origin = file.display().to_string();
-        for (name, value) in leaves(&table) {
-            if INIT_TABLES.contains(&name.split('.').next().unwrap_or_default()) {
-                if is_roots {
-                    continue;
-                }
-                return Err(SettingsError::RootOnly { origin, key: name });
-            }
-            if name == ROLE && !is_roots {
-                return Err(SettingsError::NotShared { origin });
-            }
-            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-                let near = nearest(&name, KEYS.iter().map(|key| key.name));
-                return Err(SettingsError::Unknown {
-                    origin,
+        let wrong: Vec<SettingsError> = leaves(&table)
+            .into_iter()
+            .filter_map(|(name, value)| self.apply_leaf(name, value, &origin, is_roots).err())
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    fn apply_leaf(
+        &mut self,
+        name: String,
+        value: &Value,
+        origin: &str,
+        is_roots: bool,
+    ) -> Result<(), SettingsError> {
+        if INIT_TABLES.contains(&name.split('.').next().unwrap_or_default()) {
+            return if is_roots {
+                Ok(())
+            } else {
+                Err(SettingsError::RootOnly {
+                    origin: origin.to_owned(),
                     key: name,
-                    near,
-                });
+                })
             };
-            self.apply(key, value, &origin)?;
         }
-        Ok(())
+        if name == ROLE && !is_roots {
+            return Err(SettingsError::NotShared {
+                origin: origin.to_owned(),
+            });
+        }
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let near = nearest(&name, KEYS.iter().map(|key| key.name));
+            return Err(SettingsError::Unknown {
+                origin: origin.to_owned(),
+                key: name,
+                near,
+            });
+        };
+        self.apply(key, value, origin)
     }
 
     fn apply(&mut self, key: &Key, value: &Value, origin: &str) -> Result<(), SettingsError> {
@@ -393,8 +442,14 @@ mod tests {
 
     fn apply(text: &str, is_roots: bool) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
-        settings.apply_file(Path::new("herm.toml"), text.as_bytes(), is_roots)?;
+        settings
+            .apply_file(Path::new("herm.toml"), text.as_bytes(), is_roots)
+            .map_err(|wrong| wrong.into_iter().next().unwrap())?;
         Ok(settings)
+    }
+
+    fn told(reading: &Reading) -> Vec<String> {
+        reading.wrong().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -443,15 +498,69 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let load = |name: &str| {
             let variables = [(name.to_owned(), "3".to_owned())];
-            load(&Home::new(dir.path()), &dir.path().join("none"), variables)
+            told(&load(
+                &Home::new(dir.path()),
+                &dir.path().join("none"),
+                variables,
+            ))
         };
         assert_eq!(
-            load("HERM_STPO_GRACE").unwrap_err().to_string(),
-            "HERM_STPO_GRACE is no variable of herm's; did you mean HERM_STOP_GRACE?"
+            load("HERM_STPO_GRACE"),
+            ["HERM_STPO_GRACE is no variable of herm's; did you mean HERM_STOP_GRACE?"]
         );
-        load("HERM_SERVICE_PORT").unwrap();
-        load("HERM_OF_SOMEBODY_ELSE").unwrap();
-        load("HERM_STOP_TIMEOUT").unwrap();
+        for name in [
+            "HERM_SERVICE_PORT",
+            "HERM_OF_SOMEBODY_ELSE",
+            "HERM_STOP_TIMEOUT",
+        ] {
+            assert_eq!(load(name), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_and_all_else_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        fs::create_dir(home.root()).unwrap();
+        let system = dir.path().join("herm.toml");
+        fs::write(
+            &system,
+            "role = 'dashboard'\nstop.garce = 1\nrestart.delay = 2\n",
+        )
+        .unwrap();
+        fs::write(home.settings(), "restart.burst = 0\nlog.max_files = 3\n").unwrap();
+        let environment = [
+            ("HERM_STPO_GRACE", "4"),
+            ("HERM_LOG_MAX_AGE", "soon"),
+            ("HERM_RESTART_STABLE", "5"),
+        ];
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let reading = load(&home, &system, environment.clone());
+        let expected = Settings {
+            role: Some(Role::Dashboard),
+            restart_delay_s: Some(2.0),
+            log_max_files: Some(3),
+            restart_stable_s: Some(5.0),
+            ..Settings::default()
+        };
+        assert_eq!(reading.settings, expected);
+        assert_eq!((reading.in_files.len(), reading.in_variables.len()), (2, 2));
+        let told = told(&reading).join("\n");
+        for key in [
+            "'stop.garce'",
+            "'restart.burst'",
+            "HERM_STPO_GRACE",
+            "'log.max_age'",
+        ] {
+            assert!(told.contains(key), "{told}");
+        }
+        fs::write(home.settings(), "restart.burst = \n").unwrap();
+        let reading = load(&home, &system, environment);
+        let without_the_homes = Settings {
+            log_max_files: None,
+            ..expected
+        };
+        assert_eq!(reading.settings, without_the_homes);
     }
 
     #[test]
@@ -521,7 +630,9 @@ mod tests {
             ("HERM_SERVICE_HOST", "10.0.0.1"),
         ];
         let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let settings = load(&home, &system, environment).unwrap();
+        let reading = load(&home, &system, environment);
+        assert_eq!(told(&reading), Vec::<String>::new());
+        let settings = reading.settings;
         let stops = (
             settings.restart_stable_s,
             settings.restart_delay_s,
@@ -529,16 +640,13 @@ mod tests {
         );
         assert_eq!(stops, (Some(3.0), Some(2.0), Some(1.0)));
         assert_eq!(settings.gateway_command, ["g"]);
-        let absent = load(
-            &Home::new(dir.path().join("no")),
-            &dir.path().join("no/f"),
-            [],
-        )
-        .unwrap();
-        assert_eq!(absent, Settings::default());
+        let absent = Home::new(dir.path().join("no"));
+        let absent = load(&absent, &dir.path().join("no/f"), []);
+        assert_eq!(absent.settings, Settings::default());
+        assert_eq!(told(&absent), Vec::<String>::new());
         let wrong = [("HERM_RESTART_STABLE".to_owned(), "soon".to_owned())];
-        let error = load(&home, &system, wrong).unwrap_err().to_string();
-        assert!(error.starts_with("HERM_RESTART_STABLE: "), "{error}");
+        let wrong = told(&load(&home, &system, wrong)).join("\n");
+        assert!(wrong.starts_with("HERM_RESTART_STABLE: "), "{wrong}");
     }
 
     #[test]

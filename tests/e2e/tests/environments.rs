@@ -286,6 +286,102 @@ fn a_volume_that_fills_up_and_has_room_again() {
     assert_eq!(container.wait(), 143);
 }
 
+/// As `/proc` counts it, how often the keeper's threads have run.
+fn keeper_switches(container: &Container) -> String {
+    let pid = container.service_field("keeper", "pid");
+    let script = format!("cat /proc/{pid}/task/*/status | grep ctxt_switches");
+    container.sh(&script).succeeds().to_owned()
+}
+
+/// One page for everything: there is room for the lease, and for nothing after it.
+#[test]
+fn a_volume_that_was_never_large_enough() {
+    let volume = herm().flag("--tmpfs=/opt/data:size=4k,uid=10000,gid=10000");
+    let run = volume
+        .clone()
+        .env("HERM_LOG_STDOUT", "prefix")
+        .command(&["sleep", "infinity"]);
+    let container = run.run();
+    container.wait_booted();
+    container.wait_states(&[("gateway-default", "down")]);
+    // The port follows from the name; that it is not recorded is said.
+    assert_eq!(container.service_field("gateway-default", "port"), 9549);
+    wait_until("it is said", || {
+        container
+            .logs()
+            .contains("default: port 9549 is used without a record")
+    });
+    container.exec(&["herm", "gateway", "start", "--no-wait"]);
+    container.wait_states(&[("gateway-default", "running")]);
+    assert_eq!(container.service_field("gateway-default", "port"), 9549);
+    // What the keeper tries and can't do doesn't wake it to try again.
+    let mut before = String::new();
+    wait_until("the keeper sleeps", || {
+        let now = keeper_switches(&container);
+        std::mem::replace(&mut before, now.clone()) == now
+    });
+}
+
+#[test]
+fn a_variable_that_is_misspelt_is_named_with_the_one_that_was_meant() {
+    let options = herm()
+        .env("HERM_STPO_GRACE", "20")
+        .env("HERM_PORT_9119_TCP", "tcp://10.0.0.1");
+    let run = options
+        .command(&[
+            "sh",
+            "-c",
+            "herm service wait gateway-default registered --timeout 60; herm gateway start",
+        ])
+        .run_to_end();
+    run.exits(78);
+    let said = "HERM_STPO_GRACE is no variable of herm's; did you mean HERM_STOP_GRACE?";
+    assert!(
+        run.stderr.contains(&format!("herm: warning: {said}")),
+        "{run}"
+    );
+    assert!(!run.stderr.contains("HERM_PORT"), "{run}");
+}
+
+#[test]
+fn settings_that_are_wrong_at_boot_are_named_and_all_others_hold() {
+    let options = herm()
+        .env("HERM_LOG_STDOUT", "prefix")
+        .env("HERM_STPO_GRACE", "20")
+        .env("HERMES_GATEWAY_BOOTSTRAP_STATE", "running");
+    let container = options.command(&["sleep", "infinity"]).run();
+    container.wait_states(&[("gateway-default", "running")]);
+    let settings = "log.max_filse = 2\ngateway.command = [\"sleep\", \"54321\"]\n";
+    container
+        .exec_with_input(&["tee", "/opt/data/herm.toml"], settings.as_bytes())
+        .succeeds();
+    container.restart();
+    container.wait_booted();
+    wait_until("the gateway is what the file says", || {
+        !container.processes("sleep 54321").is_empty()
+    });
+    let logs = container.logs();
+    for wrong in [
+        "/opt/data/herm.toml: there is no setting 'log.max_filse'; did you mean 'log.max_files'?",
+        "HERM_STPO_GRACE is no variable of herm's; did you mean HERM_STOP_GRACE?",
+    ] {
+        let told = format!("reconcile: {wrong} (left out; all else that is set holds)");
+        assert!(logs.contains(&told), "{logs}");
+    }
+    // What is edited while the container runs holds as well, whatever its variables are.
+    let corrected = "gateway.command = [\"sleep\", \"65432\"]\n";
+    container
+        .exec_with_input(&["tee", "/opt/data/herm.toml"], corrected.as_bytes())
+        .succeeds();
+    let reconcile = container.exec(&["herm", "reconcile"]);
+    reconcile.exits(78);
+    assert!(!reconcile.stderr.contains("log.max_filse"), "{reconcile}");
+    container.exec(&["herm", "service", "restart", "gateway-default"]);
+    wait_until("the gateway is what the file says now", || {
+        !container.processes("sleep 65432").is_empty()
+    });
+}
+
 #[test]
 fn a_home_whose_path_is_full_of_spaces_and_shell() {
     let home = "/opt/data/a  b\n$(touch /tmp/run)'\"`;&|*?[x]\\ü";

@@ -31,14 +31,16 @@ pub(super) fn run(context: &Context, profile: &ProfileName, replace: bool) -> Ou
     if replace {
         end_foreign(context.home(), profile)?;
     }
+    // Under a supervisor this command line is herm's own gateway, whatever else is installed:
+    // otherwise a `gateway.command` that names herm would start itself for ever. What the settings
+    // say is in what was registered; one that has become wrong is no reason not to serve.
+    if is_supervised_child() {
+        return built_in(context, profile);
+    }
     let facts = LaunchFacts::current(context.home())?;
     match &facts.program {
-        // Under a supervisor this command line is herm's own gateway, whatever else is installed:
-        // otherwise a `gateway.command` that names herm would start itself for ever.
-        Program::Agent(_) | Program::Configured(_) if !is_supervised_child() => {
-            Err(become_agent(context, &facts, profile))
-        }
-        _ => built_in(context, profile),
+        Program::Agent(_) | Program::Configured(_) => Err(become_agent(context, &facts, profile)),
+        Program::BuiltIn(_) => built_in(context, profile),
     }
 }
 

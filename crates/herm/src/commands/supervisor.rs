@@ -206,8 +206,8 @@ fn check_settings(context: &Context) -> Outcome {
         .map(drop)
         .map_err(|failure| {
             failure.hint(
-                "the profiles are in line by the settings as they were before; correct the file, \
-                 then `herm reconcile` again",
+                "the profiles are in line by the settings as they were before; correct what is \
+                 named, then `herm reconcile` again",
             )
         })
 }

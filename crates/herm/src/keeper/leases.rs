@@ -20,7 +20,7 @@ use super::{guard, serve};
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::launch::LaunchFacts;
+use crate::launch::read_settings;
 use crate::watch::{Changes, Watch, is_blind};
 
 /// A file's closing is told before its lock is gone, so after a change one looks once more.
@@ -103,8 +103,7 @@ impl Leases {
         let home = context.home();
         let id = client.hello().instance.clone();
         let blind = is_blind(home.root());
-        let role = LaunchFacts::current(home).map(|facts| facts.settings.role);
-        let may_own = role.ok().flatten() != Some(Role::Dashboard);
+        let may_own = read_settings(home).settings.role != Some(Role::Dashboard);
         let bell = || {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
             eventfd(0, flags).map_err(|error| cannot(error.into()))

@@ -158,10 +158,10 @@ impl<'a> Session<'a> {
         let mut client = find(context)?;
         client.try_ask(&Op::AttachKeeper)??;
         client.tell(Op::Subscribe)?;
-        let launch = LaunchFacts::current(context.home()).unwrap_or_else(|failure| {
-            println!("reconcile: {failure}; going on without settings");
-            LaunchFacts::unset()
-        });
+        let (launch, wrong) = LaunchFacts::by_what_is_right(context.home());
+        for wrong in &wrong {
+            println!("reconcile: {wrong} (left out; all else that is set holds)");
+        }
         Ok(Self {
             home: context.home().clone(),
             leases,
@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
             asked: None,
             fresh: true,
             stopping: false,
-            said: BTreeSet::new(),
+            said: wrong.into_iter().collect(),
             history,
             announced: BTreeSet::new(),
         })

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Findings, Patient};
 use crate::failure::reason;
-use crate::launch::LaunchFacts;
+use crate::launch::read_settings;
 
 /// Below this, in bytes, agents and logs are about to fail.
 const LITTLE_SPACE: u64 = 64 << 20;
@@ -109,12 +109,19 @@ pub(super) fn disk(patient: &mut Patient<'_>, findings: &mut Findings) {
 }
 
 pub(super) fn settings(patient: &mut Patient<'_>, findings: &mut Findings) {
-    if let Err(failure) = LaunchFacts::current(patient.context.home()) {
-        let remedy = failure.hint.unwrap_or_else(|| {
-            "correct the file, then `herm reconcile`; until then what was set before stays"
-                .to_owned()
-        });
-        findings.problem(failure.message, remedy);
+    let reading = read_settings(patient.context.home());
+    for wrong in &reading.in_files {
+        findings.problem(
+            wrong.to_string(),
+            "correct the file, then `herm reconcile`; until then what was set before stays",
+        );
+    }
+    for wrong in &reading.in_variables {
+        findings.problem(
+            wrong.to_string(),
+            "start the container with the variable corrected; until then it is left out, and all \
+             else that is set holds",
+        );
     }
 }
 
