@@ -2,6 +2,8 @@
 //! waits for it; a thread of the keeper does it, which gives way to everything else.
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -12,6 +14,8 @@ use super::session::Session;
 
 /// How much less than others the thread gets of the processors.
 const NICE: i32 = 10;
+/// As the log daemon makes it.
+const DIR_MODE: u32 = 0o750;
 
 /// The logs that are compressed, and the thread that does it.
 #[derive(Debug, Default)]
@@ -83,8 +87,13 @@ impl Session<'_> {
             .filter(|dir| dir.starts_with(self.home.root()) && !self.compressor.dirs.contains(dir))
             .collect();
         for dir in new {
+            // The log daemon makes it with the first line, of which nobody tells us. Where it can't be made
+            // nothing is logged either.
+            let _ = DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(&dir);
             match self.watch.follow_renames(&dir) {
-                // Nothing was logged yet.
                 Ok(false) => {}
                 Ok(true) => {
                     self.compressor.look_at(&dir);

@@ -38,8 +38,9 @@ impl Session<'_> {
         self.record_orders()?;
         self.look(&mut remarks);
         self.follow_logs();
-        self.find_foreign(&mut remarks)?;
         self.renew_ports(&mut remarks)?;
+        // Last of all looks: what is read again after it is of an unknown owner.
+        self.find_foreign(&mut remarks)?;
         if self.may_act() {
             self.act(&mut remarks, &mut failures)?;
         }
