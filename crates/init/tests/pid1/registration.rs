@@ -110,6 +110,21 @@ fn l44_what_is_switched_off_reads_disabled_and_says_why() {
 }
 
 #[test]
+fn l35_a_stop_that_comes_late_leaves_a_service_switched_off() {
+    let world = World::new();
+    let mut client = world.booted();
+    client.register(sleeper("web")).unwrap();
+    client.start("web").unwrap();
+    let mut off = sleeper("web");
+    off.disabled = Some("another instance runs it".to_owned());
+    client.register(off).unwrap();
+    client.stop("web").unwrap();
+    let view = client.service("web");
+    assert_eq!(view.state, State::Disabled, "{view:?}");
+    assert_eq!(view.reason, "another instance runs it");
+}
+
+#[test]
 fn a_profile_s_name_finds_its_service_and_a_service_goes_first() {
     let world = World::new();
     let mut client = world.booted();

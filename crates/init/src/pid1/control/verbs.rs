@@ -108,7 +108,7 @@ impl Supervisor {
             .map_or(0, |status| first_run(&status, fresh));
         let taken = match verb {
             Verb::Start => self.engine.up(now, id),
-            Verb::Stop => self.engine.down(now, id),
+            Verb::Stop => self.bring_down(id),
             Verb::Restart => self.engine.restart(now, id),
             Verb::Once => self.engine.once(now, id),
         };
@@ -121,6 +121,18 @@ impl Supervisor {
                 once: verb == Verb::Once,
             },
         })
+    }
+
+    /// Orders it down. What is switched off stays so: a stop that comes late to a gateway which another
+    /// instance has taken over must not make it read as stopped by an operator.
+    pub(crate) fn bring_down(&mut self, id: ServiceId) -> Result<(), VerbError> {
+        let now = self.clock().now;
+        let service = self.services.get(id);
+        if service.is_some_and(|service| service.spec.disabled.is_some()) {
+            self.engine.disable(now, id)
+        } else {
+            self.engine.down(now, id)
+        }
     }
 
     /// An operator's order on a gateway is recorded by the keeper and told to all.

@@ -131,7 +131,7 @@ impl Supervisor {
             Wanted::Up => self.engine.up(now, id),
             Wanted::Once => self.engine.once(now, id),
             Wanted::LetEnd => self.engine.let_end(now, id),
-            Wanted::Down => self.engine.down(now, id),
+            Wanted::Down => self.bring_down(id),
         };
         self.drain();
         if let Err(error) = taken {
