@@ -1,8 +1,8 @@
 //! Names of services and profiles: what is accepted is harmless as a path component, an argument
 //! and a word of a log line, and the two kinds fit each other.
 
-use herm_home::name::{MAX_NEW_LEN, ProfileName, nearest};
-use herm_wire::ServiceName;
+use herm_home::name::{MAX_NEW_LEN, ProfileName};
+use herm_wire::{ServiceName, nearest};
 
 /// A text as either kind of name.
 pub fn check(data: &[u8]) {
