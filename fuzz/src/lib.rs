@@ -51,7 +51,7 @@ const fn on_disk(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// All of them, by name.
-pub const TARGETS: [Target; 35] = [
+pub const TARGETS: [Target; 36] = [
     pure("account_edit", accounts::edit),
     pure("account_files", accounts::files),
     pure("agent_state", state::agent_state),
@@ -64,6 +64,7 @@ pub const TARGETS: [Target; 35] = [
     pure("engine_record", records::engine),
     on_disk("environment", boot::environment),
     pure("execline_script", s6::execline_script),
+    pure("fix_attrs", s6::fix_attrs),
     pure("glob_pattern", s6::glob_pattern),
     pure("init_settings", configuration::init_settings),
     pure("intent", state::intent),

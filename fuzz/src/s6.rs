@@ -2,7 +2,7 @@
 
 use herm_s6::execline::substitute::{Cut, Substitution, substitute};
 use herm_s6::execline::{block, lexer};
-use herm_s6::glob;
+use herm_s6::{fix_attrs, glob};
 use herm_s6::log::script::{Step, parse};
 use herm_s6::rc::compile::compile;
 use herm_s6::rc::database::Database;
@@ -64,6 +64,25 @@ pub fn glob_pattern(data: &[u8]) {
         .any(|byte| matches!(byte, b'*' | b'?' | b'['));
     assert!(has_meaning || matched == (pattern == name));
     glob::matches(pattern, name, false);
+}
+
+/// The rules of a file keep their order and bounds, and a line that makes no sense is named.
+pub fn fix_attrs(data: &[u8]) {
+    let lines = data.split(|byte| *byte == b'\n').count();
+    let mut before = 0;
+    for rule in fix_attrs::parse(data) {
+        let line = match rule {
+            Ok(rule) => {
+                assert!(!rule.pattern.is_empty());
+                assert!(!rule.account.is_empty() || rule.fallback.is_some());
+                assert!(rule.file_mode <= 0o7777 && rule.directory_mode <= 0o7777);
+                rule.line
+            }
+            Err(bad) => bad.line,
+        };
+        assert!(line > before && line <= lines);
+        before = line;
+    }
 }
 
 /// Definitions: blocks parted by an empty line; the first line of each is its name, the others are
