@@ -190,11 +190,13 @@ fn l35_an_owner_that_was_frozen_for_too_long_stops_its_gateways_when_it_thaws() 
     frozen.wait_states(&[("gateway-alpha", "remote")]);
     wait_until("its gateway has stopped", || !has_gateway(&frozen));
     assert!(has_gateway(&other));
-    assert!(
-        frozen
-            .logs()
-            .contains("lease: it could not be renewed in time")
-    );
+    // Whichever it sees first when it thaws: that its time is over, or who has taken over.
+    let logs = frozen.logs();
+    let noticed = [
+        "lease: it could not be renewed in time",
+        "runs the gateways of this home",
+    ];
+    assert!(noticed.iter().any(|words| logs.contains(words)), "{logs}");
     assert_eq!(
         frozen.service_field("gateway-alpha", "owner"),
         instance(&other)

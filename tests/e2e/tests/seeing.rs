@@ -114,6 +114,10 @@ fn what_happened_last_night_is_told_after_restarts_and_without_a_supervisor() {
 #[test]
 fn events_go_on_after_what_is_kept() {
     let container = home();
+    wait_until("the history has it", || {
+        let kept = container.exec(&["herm", "events", "--json", "--since", "1h", "alpha"]);
+        kept.stdout.contains("\"kind\":\"state\"")
+    });
     let mut follow =
         container.exec_follow(&["herm", "events", "-f", "--json", "--since", "1h", "alpha"]);
     follow.wait_for("what is kept", |line| line.contains("\"kind\":\"state\""));

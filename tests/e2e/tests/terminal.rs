@@ -28,15 +28,19 @@ fn l46_a_shell_has_job_control() {
         println!("below {below}");
         let (_container, mut terminal) = at_prompt(&options);
         // The words are cut in two where they are typed, so that their echo is not taken for them.
-        terminal.type_in("sh -c 'echo sle''eping; exec sleep 1000'\r");
+        terminal.type_in(
+            "sh -c 'trap \"echo contin\"\"ued\" CONT; echo sle\"\"eping; while :; do sleep 0.1; done'\r",
+        );
         terminal.wait_for("sleeping");
         terminal.type_in("\x1a");
         terminal.wait_for("Stopped");
         terminal.wait_for("prompt> ");
         terminal.type_in("jobs -p | wc -l\r");
         terminal.wait_for("\r1\r\n");
+        terminal.wait_for("prompt> ");
         terminal.type_in("fg\r");
-        terminal.wait_for("sleep 1000");
+        // The shell names the job before it gives it the terminal, and continues it after that.
+        terminal.wait_for("continued");
         terminal.type_in("\x03");
         terminal.wait_for("prompt> ");
         terminal.type_in("echo co''de=$?\r");

@@ -45,7 +45,7 @@ impl Supervisor {
         }
     }
 
-    fn make_native(&mut self, id: ServiceId, name: &str) -> std::io::Result<()> {
+    pub(super) fn make_native(&mut self, id: ServiceId, name: &str) -> std::io::Result<()> {
         let (Some(scan), Some(service)) = (&mut self.scan_dir, self.services.get(id)) else {
             return Ok(());
         };

@@ -117,6 +117,7 @@ impl Supervisor {
             let scanned = self.services.get(id).and_then(|s| s.scanned.as_ref());
             let known_as = scanned.map(|scanned| (scanned.native, scanned.directory));
             match known_as {
+                None if self.may_be_shown_in(id, entry)? => self.make_native(id, name)?,
                 None => {
                     let text = "the name is that of a service which is not shown here";
                     return Err(Refusal::Io(std::io::Error::other(text)));
@@ -132,6 +133,16 @@ impl Supervisor {
         let owner = entry.owner(Self::uid())?;
         let service = self.service_of(entry, slot, name, owner)?;
         self.begin(service, entry, logged)
+    }
+
+    /// Whether this is the place of a service of ours that lost its own while it was to be shown: of a
+    /// kind that is, and the directory is its user's.
+    fn may_be_shown_in(&self, id: ServiceId, entry: &Entry) -> Result<bool, Refusal> {
+        let owner = entry.owner(Self::uid())?;
+        Ok(self.services.get(id).is_some_and(|service| {
+            let is_shown = matches!(service.spec.kind, Kind::Gateway | Kind::Service);
+            is_shown && service.ids.uid == owner
+        }))
     }
 
     /// A service for a directory, as its files say.
