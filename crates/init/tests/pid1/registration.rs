@@ -142,3 +142,30 @@ fn a_profile_s_name_finds_its_service_and_a_service_goes_first() {
         .unwrap_err();
     assert_eq!(error.code, ErrorCode::NotFound);
 }
+
+#[test]
+fn a_service_whose_place_was_taken_is_shown_where_its_slot_is_published_again() {
+    let place = tempfile::tempdir().unwrap();
+    let scan = place.path().join("service");
+    std::fs::create_dir(&scan).unwrap();
+    let slot = scan.join("gateway-ben");
+    std::fs::write(&slot, "in the way").unwrap();
+    let world = World::with(&[], &[("HERM_SCAN_DIR", scan.to_str().unwrap())]);
+    let mut client = world.booted();
+    let mut gateway = sleeper("gateway-ben");
+    gateway.kind = Kind::Gateway;
+    client.register(gateway).unwrap();
+    world.until_said("gateway-ben is not in the scan directory");
+    std::fs::remove_file(&slot).unwrap();
+    std::fs::create_dir(&slot).unwrap();
+    let looked = std::process::Command::new("s6-svscanctl")
+        .arg("-a")
+        .arg(&scan)
+        .status();
+    assert!(looked.unwrap().success());
+    world.until("the slot is supervised", || {
+        let answer = std::process::Command::new("s6-svok").arg(&slot).status();
+        answer.unwrap().success().then_some(())
+    });
+    assert_eq!(client.service("gateway-ben").name, "gateway-ben");
+}
