@@ -164,10 +164,16 @@ fn l35_a_killed_container_that_starts_again_waits_for_nobody() {
         // It was never anybody else's to wait for.
         assert!(!container.logs().contains("runs the gateways of this home"));
     }
-    let epochs = container.exec(&["ls", "/opt/data/.herm/epochs"]);
-    assert_eq!(epochs.succeeds(), "4");
-    let leases = container.exec(&["ls", "/opt/data/.herm/instances"]);
-    assert_eq!(leases.succeeds(), instance(&container));
+    // What is of no use any more is swept while the gateways start.
+    wait_until("the last epoch is the only one", || {
+        let epochs = container.exec(&["ls", "/opt/data/.herm/epochs"]);
+        epochs.succeeds() == "4"
+    });
+    let lease = instance(&container);
+    wait_until("the last lease is the only one", || {
+        let leases = container.exec(&["ls", "/opt/data/.herm/instances"]);
+        lease == leases.succeeds()
+    });
 }
 
 /// A frozen owner can't notice anything. The overlap ends with the first thing it does again. (The
