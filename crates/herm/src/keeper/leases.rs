@@ -200,6 +200,7 @@ impl Keeping {
             let before = self.shared.machine().standing(self.shared.now());
             self.follow();
             if let Err(error) = self.cycle() {
+                self.shared.machine().saw_nothing();
                 self.complain(&error);
             }
             let now = self.shared.now();
@@ -348,6 +349,8 @@ impl Keeping {
             let changes = self.watch.drain();
             if self.is_news(&changes) {
                 self.once_more = true;
+                self.shared.machine().told(self.shared.now());
+                self.shared.news.notify_all();
                 return false;
             }
             if ready == Ok(0) {

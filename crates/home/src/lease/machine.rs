@@ -12,6 +12,8 @@
 //! [`Timing::silence`], so the owner's last one began before that; [`Timing::fence`] after it the
 //! owner has counted itself out, and what is left until the silence is over is for its gateways to
 //! stop in. It is never in again without an epoch of its own making, and two can't make the same.
+//! An owner that is alone on a local disk renews nothing until it is told of a change; from then
+//! on it counts from that moment, because the disk may hang before it has seen who came.
 //! A process that was stopped for longer than that (`docker pause`) can't count itself out; it does
 //! so with the first thing it does again.
 
@@ -168,6 +170,8 @@ pub struct Machine {
     renewed: Time,
     /// Another instance that may live was seen, ever.
     exposed: bool,
+    /// Since when it is known that something changed, and not yet what.
+    told: Option<Time>,
 }
 
 impl Machine {
@@ -180,11 +184,23 @@ impl Machine {
             state: State::Unknown,
             renewed: Time::ZERO,
             exposed: false,
+            told: None,
         }
+    }
+
+    /// Something changed in the home, and is about to be looked at, which may take for ever.
+    pub fn told(&mut self, now: Time) {
+        self.told.get_or_insert(now);
+    }
+
+    /// The look ended with an error: that is no disk that hangs.
+    pub fn saw_nothing(&mut self) {
+        self.told = None;
     }
 
     /// A renewal that began at `began`, then a look that ended at `now`.
     pub fn cycle(&mut self, began: Time, now: Time, wrote: Wrote, look: &Look) -> Step {
+        self.told = None;
         self.exposed |= look.others;
         if look.holder == Holder::Me {
             return self.mine(began, wrote, look);
@@ -341,8 +357,15 @@ impl Machine {
     /// When this instance counts itself out, if it renews nothing until then.
     pub fn fence_at(&self) -> Option<Time> {
         match self.state {
-            State::Owner { .. } if self.exposed => Some(self.renewed + self.timing.fence),
-            _ => None,
+            State::Owner { .. } => {
+                let since = if self.exposed {
+                    Some(self.renewed)
+                } else {
+                    self.told
+                };
+                since.map(|since| since + self.timing.fence)
+            }
+            State::Unknown | State::Watching(_) | State::Unleased => None,
         }
     }
 

@@ -160,6 +160,22 @@ fn an_owner_that_cannot_renew_counts_itself_out_before_others_may_take_over() {
 }
 
 #[test]
+fn an_owner_that_cannot_look_who_came_counts_itself_out() {
+    let mut machine = machine();
+    cycle(&mut machine, at(0), Holder::Nobody);
+    machine.took(at(0), at(0), &look(1, Holder::Me), None);
+    machine.told(at(1000));
+    assert_eq!(machine.standing(at(1019)), Standing::Owner);
+    assert_eq!(machine.standing(at(1020)), Standing::Fenced);
+    cycle(&mut machine, at(1025), Holder::Me);
+    assert_eq!(
+        machine.standing(at(1025)),
+        Standing::Owner,
+        "nobody came after all"
+    );
+}
+
+#[test]
 fn an_owner_that_never_saw_another_goes_on_without_renewing() {
     let mut machine = machine();
     cycle(&mut machine, at(0), Holder::Nobody);
@@ -421,6 +437,7 @@ impl World {
         if changed && !self.blind {
             for (other, instance) in self.instances.iter_mut().enumerate() {
                 if other != index && matches!(instance.doing, Doing::Idle { .. }) {
+                    instance.machine.told(now);
                     instance.doing = Doing::Idle { until: now };
                 }
             }
@@ -550,6 +567,17 @@ proptest! {
     ) {
         live(count, blind, &faults, seed);
     }
+}
+
+/// The second came in the moment in which the first one's disk began to hang.
+#[test]
+fn l35_an_owner_whose_disk_hangs_as_another_comes_stops_before_that_one_begins() {
+    let faults = [
+        (179, 1, Fault::Crash { down: 37 }),
+        (195, 2, Fault::Crash { down: 6 }),
+        (216, 2, Fault::Cut { span: 54 }),
+    ];
+    live(2, false, &faults, 0);
 }
 
 /// The one overlap there can be, and that it is as short as is promised.
