@@ -4,13 +4,21 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::container::Container;
+use crate::container::{Container, Options};
 use crate::wait::wait_until;
 
 /// A key long enough for the API server.
 pub const API_KEY: &str = "a-key-for-tests-0123456789";
 
 impl Container {
+    /// Runs a container, and waits until its boot is over.
+    #[track_caller]
+    pub fn booted(options: &Options) -> Self {
+        let container = options.run();
+        container.wait_booted();
+        container
+    }
+
     /// Every service, as `herm status --json` prints it.
     #[track_caller]
     pub fn services(&self) -> Vec<Value> {
@@ -103,6 +111,14 @@ impl Container {
         wait_until(&format!("port {port} answers /health"), || {
             self.is_healthy(port)
         });
+    }
+
+    /// Owner, group and mode of each of these paths: `0:0 755`.
+    #[track_caller]
+    pub fn stat(&self, paths: &[&str]) -> Vec<String> {
+        let argv = [&["stat", "-c", "%u:%g %a"], paths].concat();
+        let output = self.exec_root("what is root's is looked at", &argv);
+        output.succeeds().lines().map(str::to_owned).collect()
     }
 
     /// The boot log's lines.

@@ -1,9 +1,8 @@
 //! Chapters 1, 3 and 5: root's settings, the scripts at the end, and control groups where there are some.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use herm_e2e::{Container, Image, wait_until};
+use herm_e2e::{Container, HostDir, Image, wait_until};
 use serde_json::json;
 
 fn mounted(from: &Path, at: &str, how: &str) -> String {
@@ -44,18 +43,13 @@ fn roots_settings_are_followed_and_what_can_not_be_ends_the_boot() {
 
 #[test]
 fn the_scripts_at_the_end_run_in_order_inside_the_budget_and_overruns_are_named() {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, body) in [
-        ("10-first", "echo goodbye from $0; exit 4"),
-        ("20-slow", "exec sleep 60"),
-        ("30-late", "echo too late"),
-    ] {
-        let path = dir.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let scripts = HostDir::new();
+    scripts
+        .put_script("10-first", "echo goodbye from $0; exit 4")
+        .put_script("20-slow", "exec sleep 60")
+        .put_script("30-late", "echo too late");
     let ended = Container::of(&Image::herm_dev())
-        .flag(&mounted(dir.path(), "/etc/cont-finish.d", ":ro"))
+        .flag(&scripts.at("/etc/cont-finish.d"))
         .flag("--rm")
         .env("HERM_STOP_TIMEOUT", "2")
         .command(&["sh", "-c", "exit 9"])

@@ -4,6 +4,7 @@
 mod abuse;
 mod api;
 mod artifacts;
+mod attacker;
 mod boot;
 mod dashboard;
 mod doctor;
@@ -14,11 +15,14 @@ mod flood;
 mod harness;
 mod health;
 mod hermes;
+mod hooks;
+mod identity;
 mod leases;
 mod logs;
 mod main_program;
 mod metrics;
 mod overlay;
+mod ownership;
 mod privilege;
 mod restarts;
 mod seeing;
@@ -28,6 +32,7 @@ mod supervision;
 mod terminal;
 mod top;
 mod upstream;
+mod variables;
 
 use std::collections::BTreeSet;
 

@@ -17,12 +17,6 @@ fn herm() -> Options {
         .command(&["sh", "-c", MAIN])
 }
 
-fn booted(options: &Options) -> Container {
-    let container = options.run();
-    container.wait_booted();
-    container
-}
-
 /// Supervises a shell script as a service, with these fields of its specification.
 fn service(container: &Container, name: &str, script: &str, more: &Value) {
     let mut spec = json!({"name": name, "kind": "service", "argv": ["bash", "-c", script], "initial": "up",
@@ -60,7 +54,7 @@ fn contents(volume: &Volume, file: &str) -> String {
 #[test]
 fn dependents_stop_before_what_they_need() {
     let volume = Volume::new();
-    let container = booted(&herm().volume(&volume, "/opt/data"));
+    let container = Container::booted(&herm().volume(&volume, "/opt/data"));
     for (name, needs) in [
         ("base", json!([])),
         ("middle", json!(["base"])),
@@ -82,7 +76,7 @@ fn dependents_stop_before_what_they_need() {
 /// Supervisors that stop one service after the other take the sum of their times.
 #[test]
 fn l41_services_that_nothing_ties_stop_at_the_same_time() {
-    let container = booted(&herm().env("HERM_STOP_TIMEOUT", "9000"));
+    let container = Container::booted(&herm().env("HERM_STOP_TIMEOUT", "9000"));
     // Each is gone only after it has seen that all others were asked too.
     for number in 1..=5 {
         let seen = "until [ $(ls /tmp/asked | wc -l) = 5 ]; do sleep 0.01; done";
@@ -99,7 +93,7 @@ fn l41_services_that_nothing_ties_stop_at_the_same_time() {
 /// Every exit took three seconds: the whole grace was slept though nothing was left to end.
 #[test]
 fn l80_nothing_is_waited_for_but_processes() {
-    let container = booted(&herm().env("HERM_STOP_TIMEOUT", "9000"));
+    let container = Container::booted(&herm().env("HERM_STOP_TIMEOUT", "9000"));
     for number in 1..=3 {
         let script = "echo >&3; exec sleep infinity";
         let stop = json!({"stop": {"grace_ms": 9_000_000}});
@@ -116,7 +110,7 @@ fn l80_nothing_is_waited_for_but_processes() {
 
 #[test]
 fn a_service_that_ignores_term_is_killed_inside_the_budget_and_named() {
-    let container = booted(&herm().env("HERM_STOP_TIMEOUT", "2"));
+    let container = Container::booted(&herm().env("HERM_STOP_TIMEOUT", "2"));
     let hour = json!({"stop": {"grace_ms": 3_600_000}});
     service(&container, "stubborn", &on_term("echo never"), &hour);
     assert_eq!(stop(&container), 42);
@@ -131,7 +125,7 @@ fn a_service_that_ignores_term_is_killed_inside_the_budget_and_named() {
 fn each_service_has_the_grace_it_asked_for() {
     let volume = Volume::new();
     let options = herm().env("HERM_STOP_TIMEOUT", "160");
-    let container = booted(&options.volume(&volume, "/opt/data"));
+    let container = Container::booted(&options.volume(&volume, "/opt/data"));
     // The patient one goes on when the hasty one has been killed, and needs its own grace for that.
     let hasty = json!({"stop": {"grace_ms": 100}});
     let pid = "echo $$ > /tmp/hasty.pid; ";
@@ -153,7 +147,7 @@ fn each_service_has_the_grace_it_asked_for() {
 #[test]
 fn l40_term_goes_to_the_main_process_and_leaves_its_helpers_to_it() {
     let volume = Volume::new();
-    let container = booted(
+    let container = Container::booted(
         &herm()
             .volume(&volume, "/opt/data")
             .env("HERM_STOP_TIMEOUT", "170"),
@@ -176,7 +170,7 @@ fn l40_term_goes_to_the_main_process_and_leaves_its_helpers_to_it() {
 #[test]
 fn l86_whoever_forks_away_or_respawns_is_gone_with_the_rest() {
     let options = herm().flag("--pid=host").env("HERM_STOP_TIMEOUT", "3");
-    let container = booted(&options);
+    let container = Container::booted(&options);
     let marked = |number: u32| format!("exec -a herm-e2e-{}-{number} sleep 1000", container.name());
     let away = format!(
         "(setsid bash -c '{}' </dev/null >/dev/null 2>&1 3>&- & ) ; echo >&3; exec sleep 1000",
@@ -223,7 +217,7 @@ fn the_main_programs_end_stops_everything_and_its_code_counts() {
     let options = herm()
         .volume(&volume, "/opt/data")
         .command(&["sh", "-c", main]);
-    let container = booted(&options);
+    let container = Container::booted(&options);
     let script = on_term("echo told >> /opt/data/told; exit 5");
     service(&container, "s", &script, &json!({}));
     container.sh("touch /tmp/go").succeeds();
@@ -237,7 +231,7 @@ fn a_main_program_that_ignores_term_is_killed_inside_the_budget() {
     let options = herm()
         .env("HERM_STOP_TIMEOUT", "2")
         .command(&["sh", "-c", script]);
-    let container = booted(&options);
+    let container = Container::booted(&options);
     // By herm: an engine's KILL would come after its own patience only.
     assert_eq!(stop(&container), 137);
     let logs = container.logs();
@@ -261,7 +255,7 @@ fn a_stop_in_the_middle_of_the_boot_ends_it() {
 #[test]
 fn a_second_signal_changes_nothing_about_the_end() {
     let volume = Volume::new();
-    let container = booted(
+    let container = Container::booted(
         &herm()
             .volume(&volume, "/opt/data")
             .env("HERM_STOP_TIMEOUT", "160"),
@@ -286,7 +280,7 @@ fn a_second_signal_changes_nothing_about_the_end() {
 
 #[test]
 fn herm_shutdown_gives_the_code_it_is_asked_for() {
-    let container = booted(&herm());
+    let container = Container::booted(&herm());
     let asked = container.exec_root(
         "the container's end is root's to ask for",
         &["herm", "shutdown", "--exit-code", "9"],
