@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::database::{Database, Kind, Service};
 use super::resolve::{check_pipelines, expand_bundles, in_order, to_atomics};
-use super::source::{CompileError, Definition, Named};
+use super::source::{CompileError, Definition, Named, bad_name};
 
 /// What came of the sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,8 @@ pub(super) struct Draft {
     pub(super) is_bundle: bool,
     pub(super) producer_for: Option<Reference>,
     pub(super) consumer_for: Vec<Reference>,
-    pub(super) pipeline_name: Option<String>,
+    /// Of the bundle to be made of the pipeline that ends here.
+    pub(super) pipeline_name: Option<Reference>,
 }
 
 /// Compiles definitions; `own` are names that exist beside them and stand for nothing.
@@ -40,7 +41,9 @@ pub fn compile(definitions: &[Definition], own: &[&str]) -> Result<Compiled, Com
     let mut warnings = Vec::new();
     let mut drafts: Vec<Draft> = Vec::new();
     for definition in definitions {
-        definition.check_name()?;
+        if let Some(problem) = bad_name(&definition.name) {
+            return Err(definition.error("", 0, problem));
+        }
         let twice = drafts
             .iter()
             .find(|draft| draft.service.name == definition.name);
@@ -58,7 +61,7 @@ pub fn compile(definitions: &[Definition], own: &[&str]) -> Result<Compiled, Com
             drafts.push(empty_bundle(name));
         }
     }
-    name_pipelines(&mut drafts, &mut warnings)?;
+    name_pipelines(&mut drafts)?;
     check_pipelines(&mut drafts)?;
     let bundles = expand_bundles(&drafts)?;
     let mut services = Vec::new();
@@ -145,44 +148,46 @@ fn draft(definition: &Definition, warnings: &mut Vec<CompileError>) -> Result<Dr
     if kind == "bundle" {
         let contents = references(definition, "contents.d", "contents")?;
         draft.references = contents.ok_or_else(|| {
-            definition.missing(
-                "contents.d",
-                "a bundle needs this directory, or a file contents",
-            )
+            let why = "a bundle needs this directory, or a file contents";
+            definition.error("contents.d", 0, why)
         })?;
         return Ok(draft);
     }
     draft.is_bundle = false;
     draft.references =
         references(definition, "dependencies.d", "dependencies")?.unwrap_or_default();
-    draft.service.timeout_up = definition.milliseconds("timeout-up")?;
-    draft.service.timeout_down = definition.milliseconds("timeout-down")?;
+    draft.service.timeout_up = definition.number("timeout-up", true)?.unwrap_or(0);
+    draft.service.timeout_down = definition.number("timeout-down", true)?.unwrap_or(0);
     if kind == "oneshot" {
         draft.service.kind = Kind::Oneshot;
-        let up = definition.script("up")?;
-        draft.service.up =
-            up.ok_or_else(|| definition.missing("up", "a oneshot needs this file"))?;
+        definition.required("up", "a oneshot needs this file")?;
+        draft.service.up = definition.script("up")?.unwrap_or_default();
         draft.service.down = definition.script("down")?.unwrap_or_default();
-        for file in ["producer-for", "consumer-for"] {
-            if definition.has(file) {
-                return Err(definition.error(file, 0, "only a longrun can be in a pipeline"));
-            }
-        }
         return Ok(draft);
     }
-    if definition.content("run").is_none() {
-        return Err(definition.error("run", 0, "a longrun needs this regular file"));
-    }
-    check_descriptors(definition, warnings)?;
-    let mut producer = references(definition, "", "producer-for")?.unwrap_or_default();
-    if let [_, second, ..] = producer.as_slice() {
-        return Err(at(&second.from, "only one consumer can be named"));
-    }
-    draft.producer_for = producer.pop();
+    definition.required("run", "a longrun needs this regular file")?;
+    definition.content("finish")?;
+    check_settings(definition, warnings)?;
+    draft.producer_for = only_name(definition, "producer-for")?;
     draft.consumer_for = references(definition, "", "consumer-for")?.unwrap_or_default();
-    let name = references(definition, "", "pipeline-name")?.and_then(|mut names| names.pop());
-    draft.pipeline_name = name.map(|name| name.name);
+    if draft.producer_for.is_none() && !draft.consumer_for.is_empty() {
+        draft.pipeline_name = only_name(definition, "pipeline-name")?;
+    } else if definition.has("pipeline-name") {
+        let text = "this is not the last consumer of a pipeline: ignored";
+        warnings.push(definition.error("pipeline-name", 0, text));
+    }
     Ok(draft)
+}
+
+/// The one name in a file; nothing if there is no file.
+fn only_name(definition: &Definition, file: &str) -> Result<Option<Reference>, CompileError> {
+    let Some(mut names) = references(definition, "", file)? else {
+        return Ok(None);
+    };
+    match (names.pop(), names.as_slice()) {
+        (Some(name), []) => Ok(Some(name)),
+        _ => Err(definition.error(file, 0, "it must hold one name and no more")),
+    }
 }
 
 /// The same place with something wrong there.
@@ -193,55 +198,49 @@ pub(super) fn at(place: &CompileError, problem: &str) -> CompileError {
     }
 }
 
-fn check_descriptors(
+fn check_settings(
     definition: &Definition,
     warnings: &mut Vec<CompileError>,
 ) -> Result<(), CompileError> {
-    let number = |file: &str| -> Option<u32> {
-        let content = core::str::from_utf8(definition.content(file)?).ok()?;
-        content.lines().next()?.parse().ok()
-    };
-    let (notification, lock) = (number("notification-fd"), number("lock-fd"));
-    if notification.is_some() && notification == lock {
-        let text = "it is the same number as in notification-fd";
-        return Err(definition.error("lock-fd", 1, text));
+    for file in ["timeout-kill", "timeout-finish", "max-death-tally"] {
+        definition.number(file, false)?;
     }
-    if notification.is_some_and(|number| number < 3) {
-        let text = "numbers below 3 are standard input, output and error";
-        warnings.push(definition.error("notification-fd", 1, text));
+    for name in ["data", "env", "template"] {
+        definition.directory(name)?;
+    }
+    let mut taken = None;
+    for file in ["notification-fd", "lock-fd"] {
+        match definition.number(file, false)? {
+            Some(..3) => {
+                let text = "numbers below 3 are standard input, output and error";
+                warnings.push(definition.error(file, 1, text));
+            }
+            Some(number) if taken == Some(number) => {
+                let text = "it is the same number as in notification-fd";
+                return Err(definition.error(file, 1, text));
+            }
+            number => taken = number,
+        }
     }
     Ok(())
 }
 
 /// Makes a bundle of each pipeline whose last consumer names it.
-fn name_pipelines(
-    drafts: &mut Vec<Draft>,
-    warnings: &mut Vec<CompileError>,
-) -> Result<(), CompileError> {
+fn name_pipelines(drafts: &mut Vec<Draft>) -> Result<(), CompileError> {
     let mut made: Vec<Draft> = Vec::new();
     for draft in drafts.iter() {
-        let Some(name) = &draft.pipeline_name else {
+        let Some(Reference { name, from: place }) = &draft.pipeline_name else {
             continue;
         };
-        let place = CompileError {
-            file: format!("{}/pipeline-name", draft.service.path),
-            line: 1,
-            problem: String::new(),
-            is_system: false,
-        };
-        if draft.consumer_for.is_empty() || draft.producer_for.is_some() {
-            warnings.push(at(
-                &place,
-                "this is not the last consumer of a pipeline: ignored",
-            ));
-            continue;
+        if let Some(problem) = bad_name(name) {
+            return Err(at(place, problem));
         }
         let taken = drafts
             .iter()
             .chain(&made)
             .any(|other| other.service.name == *name);
         if taken {
-            return Err(at(&place, &format!("{name} is defined already")));
+            return Err(at(place, &format!("{name} is defined already")));
         }
         let mut bundle = empty_bundle(name);
         bundle.service.path.clone_from(&draft.service.path);

@@ -13,7 +13,7 @@ fn find<'a>(drafts: &'a [Draft], reference: &Reference) -> Result<&'a Draft, Com
         .iter()
         .find(|draft| draft.service.name == reference.name);
     found.ok_or_else(|| {
-        let text = format!("{} is not defined in any source", reference.name);
+        let text = format!("{:?} is not defined in any source", reference.name);
         at(&reference.from, &text)
     })
 }
@@ -150,6 +150,5 @@ fn cycle(stuck: &[Service]) -> CompileError {
         file: next.map_or_else(String::new, |service| service.path.clone()),
         line: 0,
         problem: format!("it depends on itself: {circle} -> {back}"),
-        is_system: false,
     }
 }

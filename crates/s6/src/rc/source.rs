@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::execline::lexer;
+use crate::number;
 
 /// What an entry of a definition directory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Node {
     File(Vec<u8>),
     /// A directory, and the names in it.
     Directory(Vec<String>),
-    /// Anything else.
+    /// Anything else that exists.
     Other,
 }
 
@@ -38,8 +39,6 @@ pub struct CompileError {
     pub line: usize,
     /// What is wrong and what would be right.
     pub problem: String,
-    /// Whether the genuine compiler calls it a failed system call (its exit code is 111, not 1).
-    pub is_system: bool,
 }
 
 impl fmt::Display for CompileError {
@@ -82,33 +81,38 @@ impl Definition {
             file,
             line,
             problem: problem.to_string(),
-            is_system: false,
         }
     }
 
-    pub(super) fn missing(&self, file: &str, problem: &str) -> CompileError {
-        CompileError {
-            is_system: true,
-            ..self.error(file, 0, problem)
+    /// The content of a file; nothing if there is none, an error if it is no file.
+    pub(super) fn content(&self, name: &str) -> Result<Option<&[u8]>, CompileError> {
+        match self.entry(name) {
+            None => Ok(None),
+            Some(Node::File(content)) => Ok(Some(content)),
+            Some(_) => Err(self.error(name, 0, "it must be a regular file")),
         }
     }
 
-    /// The content of a file; nothing if there is none.
-    pub(super) fn content(&self, name: &str) -> Option<&[u8]> {
-        match self.entry(name)? {
-            Node::File(content) => Some(content),
-            Node::Directory(_) | Node::Other => None,
+    /// The names in a directory; nothing if there is none, an error if it is no directory.
+    pub(super) fn directory(&self, name: &str) -> Result<Option<&[String]>, CompileError> {
+        match self.entry(name) {
+            None => Ok(None),
+            Some(Node::Directory(names)) => Ok(Some(names)),
+            Some(_) => Err(self.error(name, 0, "it must be a directory")),
         }
     }
 
-    /// Its type: the first line of `type`, with nothing after the word.
+    /// The content of a file without which this isn't one of its type.
+    pub(super) fn required(&self, name: &str, why: &str) -> Result<&[u8], CompileError> {
+        self.content(name)?.ok_or_else(|| self.error(name, 0, why))
+    }
+
+    /// Its type: the first line of `type`, with nothing after the word. No more than eight bytes
+    /// count, so after the longer words there may be further lines.
     pub(super) fn kind(&self) -> Result<&'static str, CompileError> {
-        let content = self.content("type").ok_or_else(|| {
-            self.missing(
-                "type",
-                "there is no such file; it says oneshot, longrun or bundle",
-            )
-        })?;
+        let why = "there is no such file; it says oneshot, longrun or bundle";
+        let content = self.required("type", why)?;
+        let content = content.get(..8).unwrap_or(content);
         let word = content.strip_suffix(b"\n").unwrap_or(content);
         let kinds = ["oneshot", "longrun", "bundle"];
         let kind = kinds.iter().find(|kind| kind.as_bytes() == word);
@@ -120,57 +124,50 @@ impl Definition {
     }
 
     /// Names in a directory, or one on each line of a file: of both forms the directory counts.
-    /// Each comes with its file and line.
+    /// Each comes once, with its file and line. What follows a name on its line belongs to it.
     pub(super) fn names(
         &self,
         directory: &str,
         file: &str,
     ) -> Result<Option<Vec<Named>>, CompileError> {
-        if let Some(Node::Directory(names)) = self.entry(directory) {
+        if let Some(names) = self.directory(directory)? {
             let names = names.iter().filter(|name| !name.starts_with('.'));
             let named = names.map(|name| (name.clone(), format!("{directory}/{name}"), 0));
             return Ok(Some(named.collect()));
         }
-        let Some(content) = self.content(file) else {
+        let Some(content) = self.content(file)? else {
             return Ok(None);
         };
-        let text =
-            core::str::from_utf8(content).map_err(|_| self.error(file, 0, "it is not UTF-8"))?;
-        let lines = text
-            .lines()
-            .zip(1_usize..)
-            .map(|(line, n)| (line.trim_start(), n));
-        let named = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
-        Ok(Some(
-            named
-                .map(|(line, n)| (line.trim_end().to_string(), file.to_string(), n))
-                .collect(),
-        ))
+        let mut named: Vec<Named> = Vec::new();
+        let text = String::from_utf8_lossy(content);
+        // Not lines(): a carriage return is a byte of the name.
+        for (line, n) in text.split('\n').zip(1_usize..) {
+            let name = line.trim_start_matches([' ', '\t']);
+            let is_new = named.iter().all(|(other, ..)| other != name);
+            if is_new && !name.is_empty() && !name.starts_with('#') {
+                named.push((name.to_string(), file.to_string(), n));
+            }
+        }
+        Ok(Some(named))
     }
 
-    /// The milliseconds in a file; 0 if there is none.
-    pub(super) fn milliseconds(&self, file: &str) -> Result<u32, CompileError> {
-        let Some(content) = self.content(file) else {
-            return Ok(0);
+    /// The number in a file; nothing if there is none. Further lines don't count, unless it must be
+    /// `alone`.
+    pub(super) fn number(&self, file: &str, alone: bool) -> Result<Option<u32>, CompileError> {
+        let Some(content) = self.content(file)? else {
+            return Ok(None);
         };
-        let first = content
-            .split(|byte| *byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-        let number = core::str::from_utf8(first).ok().filter(|_| is_number);
-        number.and_then(|text| text.parse().ok()).ok_or_else(|| {
-            self.error(
-                file,
-                1,
-                "it must hold a number of milliseconds and nothing else",
-            )
-        })
+        let mut further = content.split(|byte| *byte == b'\n').skip(1);
+        let is_alone = !alone || further.all(<[u8]>::is_empty);
+        match number::parse(content).filter(|_| is_alone) {
+            None => Err(self.error(file, 1, "it must hold a number and nothing else")),
+            number => Ok(number),
+        }
     }
 
     /// The command line that a script of a oneshot is.
     pub(super) fn script(&self, file: &str) -> Result<Option<Vec<Vec<u8>>>, CompileError> {
-        let Some(content) = self.content(file) else {
+        let Some(content) = self.content(file)? else {
             return Ok(None);
         };
         match lexer::parse(content) {
@@ -184,19 +181,17 @@ impl Definition {
             }
         }
     }
+}
 
-    /// Ends where this can't be the name of a service.
-    pub(super) fn check_name(&self) -> Result<(), CompileError> {
-        let name = &self.name;
-        let problem = if name.starts_with("s6rc-") || name.starts_with("s6-rc-") {
-            "names that start with s6rc- or s6-rc- are s6-rc's own"
-        } else if name.contains(['\n', '\t']) {
-            "a name can't have a newline or a tab in it"
-        } else if name.len() > NAME_BYTES_MAX {
-            "a name can't be longer than 251 bytes"
-        } else {
-            return Ok(());
-        };
-        Err(self.error("", 0, problem))
+/// Why this can't be the name of a service or bundle.
+pub(super) fn bad_name(name: &str) -> Option<&'static str> {
+    if name.starts_with("s6rc-") || name.starts_with("s6-rc-") {
+        Some("names that start with s6rc- or s6-rc- are s6-rc's own")
+    } else if name.contains(['\n', '\t']) {
+        Some("a name can't have a newline or a tab in it")
+    } else if name.len() > NAME_BYTES_MAX {
+        Some("a name can't be longer than 251 bytes")
+    } else {
+        None
     }
 }

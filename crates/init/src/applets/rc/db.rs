@@ -96,6 +96,24 @@ fn list_kind(call: &mut Call<'_>, database: &Database) -> Outcome {
     Ok(0)
 }
 
+/// All pipes of the pipeline that a service is in, from its last consumer back.
+fn pipeline(database: &Database, service: &Service) {
+    let mut last = service;
+    while let Some(next) = last.producer_for.as_ref() {
+        let Some(next) = database.service(next) else {
+            break;
+        };
+        last = next;
+    }
+    let mut consumers = vec![last];
+    while let Some(consumer) = consumers.pop() {
+        for producer in &consumer.consumer_for {
+            say(&format!("{producer}/{}", consumer.name));
+            consumers.extend(database.service(producer));
+        }
+    }
+}
+
 fn show(
     call: &Call<'_>,
     database: &Database,
@@ -135,12 +153,10 @@ fn show(
         }
         ("flags", Some(service), _) => Ok(say(&format!("{:08x}", u32::from(service.essential)))),
         ("pipeline", Some(service), _) => {
-            for producer in &service.consumer_for {
-                say(&format!("{producer}/{}", service.name));
+            if service.kind == Kind::Oneshot {
+                return Err(wrong("longrun"));
             }
-            if let Some(consumer) = &service.producer_for {
-                say(&format!("{}/{consumer}", service.name));
-            }
+            pipeline(database, service);
             Ok(0)
         }
         (_, Some(service), _) if service.kind == Kind::Oneshot => {

@@ -21,6 +21,9 @@ const READ: &[&str] = &[
     "timeout-down",
     "notification-fd",
     "lock-fd",
+    "timeout-kill",
+    "timeout-finish",
+    "max-death-tally",
 ];
 const BUNDLES: &[&str] = &["user", "user2"];
 
@@ -43,14 +46,14 @@ pub(super) fn names_in(dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// All definitions of the image. Where the old place of the bundles exists it counts for both, and
+/// All definitions of the image; a link that leads nowhere is an empty one. Where the old place of the bundles exists it counts for both, and
 /// may lack what makes it a bundle.
 pub(super) fn read(places: &Places) -> io::Result<Vec<Definition>> {
     let sources = places.etc.join("s6-overlay/s6-rc.d");
     let mut definitions = Vec::new();
     for name in names_in(&sources)? {
         let dir = sources.join(&name);
-        if dir.is_dir() {
+        if dir.is_dir() || !dir.exists() {
             let mut definition = definition(&dir, &name)?;
             if BUNDLES.contains(&name.as_str()) {
                 complete(&mut definition);
@@ -88,6 +91,10 @@ fn definition(dir: &Path, name: &str) -> io::Result<Definition> {
         let node = if path.is_dir() {
             Node::Directory(names_in(&path)?)
         } else if !path.is_file() {
+            // A link that leads nowhere is as good as nothing.
+            if !path.exists() {
+                continue;
+            }
             Node::Other
         } else if READ.contains(&file.as_str()) {
             Node::File(std::fs::read(&path)?)
