@@ -107,12 +107,16 @@ fn setuidgid(call: &mut Call<'_>) -> Outcome {
     call.exec_rest()
 }
 
-/// Numbers parted by commas, up to what is none.
-fn group_list(text: &OsStr) -> Vec<u32> {
+/// Numbers parted by commas, up to what is none. No list at all would leave the groups as they are.
+fn group_list(call: &Call<'_>, text: &OsStr) -> Result<Vec<u32>, u8> {
     let numbers = text.as_bytes().split(|byte| *byte == b',');
-    numbers
+    let list: Vec<u32> = numbers
         .map_while(|number| std::str::from_utf8(number).ok()?.parse().ok())
-        .collect()
+        .collect();
+    if list.is_empty() && !text.is_empty() {
+        return Err(call.usage());
+    }
+    Ok(list)
 }
 
 /// An id; 0 leaves it as it is.
@@ -141,7 +145,10 @@ fn applyuidgid(call: &mut Call<'_>) -> Outcome {
             b'U' => from_env = true,
             b'u' => change.uid = changed_id(call.number()?),
             b'g' => change.gid = changed_id(call.number()?),
-            _ => change.groups = Some(group_list(call.argument()?)),
+            _ => {
+                let list = call.argument()?;
+                change.groups = Some(group_list(call, list)?);
+            }
         }
     }
     if call.rest().is_empty() {
@@ -150,7 +157,7 @@ fn applyuidgid(call: &mut Call<'_>) -> Outcome {
     if from_env {
         change.uid = id_from_environment(call, "UID")?;
         change.gid = id_from_environment(call, "GID")?;
-        change.groups = Some(group_list(&from_environment(call, "GIDLIST")?));
+        change.groups = Some(group_list(call, &from_environment(call, "GIDLIST")?)?);
     }
     change.apply(call)?;
     if clean {
@@ -178,7 +185,13 @@ fn envuidgid(call: &mut Call<'_>) -> Outcome {
             b'u' => parts = Parts::User,
             b'g' => parts = Parts::Group,
             b'B' => parts = Parts::Both,
-            _ => numeric = true,
+            _ => {
+                numeric = true;
+                // As the genuine one does: with numbers it is a user and a group.
+                if parts == Parts::All {
+                    parts = Parts::Both;
+                }
+            }
         }
     }
     let account = call.word()?;
@@ -196,7 +209,7 @@ fn envuidgid(call: &mut Call<'_>) -> Outcome {
     if parts != Parts::User {
         call.env.set("GID".as_ref(), gid.to_string().as_ref());
     }
-    if parts == Parts::All && !(numeric && groups.is_none()) {
+    if parts == Parts::All {
         let list: Vec<String> = groups.iter().flatten().map(u32::to_string).collect();
         call.env.set("GIDLIST".as_ref(), list.join(",").as_ref());
     }
@@ -210,7 +223,7 @@ fn read_default(call: &mut Call<'_>) -> Result<Account, u8> {
     let mut fields = text.splitn(3, |byte| *byte == b':').map(OsStr::from_bytes);
     let uid = call.parse(fields.next().unwrap_or_default())?;
     let gid = fields.next().map_or(Ok(0), |gid| call.parse(gid))?;
-    let groups = fields.next().map(group_list).unwrap_or_default();
+    let groups = group_list(call, fields.next().unwrap_or_default())?;
     Ok((uid, gid, Some(groups)))
 }
 

@@ -14,10 +14,8 @@ use herm_sys::record_lock;
 pub(crate) fn is_supervised(dir: &Path) -> io::Result<bool> {
     match File::open(dir.join("supervise/lock")) {
         Ok(lock) => Ok(record_lock::is_held(&lock)?),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
-            _ => Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -94,13 +94,10 @@ fn serve(dir: &Path, asked: &Asked) -> u8 {
 }
 
 fn order(dir: &Path, letters: &[u8]) -> u8 {
-    if letters.is_empty() {
-        return 0;
-    }
     let path = dir.join("supervise/control");
     match write_orders(&path, letters) {
         Ok(()) => 0,
-        Err(Errno::NXIO | Errno::NOENT | Errno::NOTDIR) => fatal(
+        Err(Errno::NXIO | Errno::NOENT) => fatal(
             NAME,
             &format_args!(
                 "unable to control {}: supervisor not listening",

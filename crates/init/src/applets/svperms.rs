@@ -7,7 +7,7 @@ use std::path::Path;
 use herm_sys::users::Users;
 use rustix::fs::{Gid, Mode};
 
-use super::complain::{fatal, refused, say, usage};
+use super::complain::{USAGE as PRECONDITION, fatal, refused, say, usage};
 use super::options::{BadOption, Options};
 
 const NAME: &str = "s6-svperms";
@@ -50,9 +50,10 @@ pub(super) fn main(args: &[OsString]) -> u8 {
         Ok(_) | Err(Bad::Option) => return usage(USAGE),
         Err(Bad::Group(group)) => {
             let text = format_args!("there is no group {}", group.display());
-            return fatal(NAME, &text, 1);
+            return fatal(NAME, &text, PRECONDITION);
         }
     };
+    let mut code = 0;
     for dir in options.rest() {
         let dir = Path::new(dir);
         if let Err(error) = change(dir, &asked) {
@@ -60,10 +61,12 @@ pub(super) fn main(args: &[OsString]) -> u8 {
         }
         let tells = asked.tell || asked.rule.is_none() && asked.events.is_none();
         if tells && let Err(error) = tell(dir) {
-            return refused(NAME, &format_args!("look at {}", dir.display()), &error);
+            // The others are told all the same.
+            refused(NAME, &format_args!("look at {}", dir.display()), &error);
+            code = 1;
         }
     }
-    0
+    code
 }
 
 enum Bad {

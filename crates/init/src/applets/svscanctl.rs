@@ -27,13 +27,10 @@ pub(super) fn main(args: &[OsString]) -> u8 {
     let Some(dir) = options.rest().first() else {
         return usage(USAGE);
     };
-    if letters.is_empty() {
-        return 0;
-    }
     let path = Path::new(dir).join(".s6-svscan/control");
     match write_orders(&path, &letters) {
         Ok(()) => 0,
-        Err(Errno::NXIO | Errno::NOENT) => fatal(
+        Err(Errno::NXIO | Errno::NOENT) if Path::new(dir).exists() => fatal(
             NAME,
             &format_args!("nobody scans {}", dir.display()),
             PRECONDITION,

@@ -106,7 +106,13 @@ pub(super) fn main(args: &[OsString]) -> u8 {
     let dir = Path::new(dir);
     match is_supervised(dir) {
         Ok(true) => {}
-        Ok(false) => return 1,
+        Ok(false) => {
+            let what = format_args!(
+                "unable to read status for {}: s6-supervise not running",
+                dir.display()
+            );
+            return fatal(NAME, &what, 1);
+        }
         Err(error) => return refused(NAME, &format_args!("look at {}", dir.display()), &error),
     }
     let status = match read_status(dir) {

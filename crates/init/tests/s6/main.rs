@@ -7,3 +7,4 @@ mod scanner;
 mod scenario;
 mod stage;
 mod tools;
+mod words;

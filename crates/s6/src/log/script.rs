@@ -153,7 +153,12 @@ impl Settings {
             b'n' => keep.archives = number(rest)?,
             b's' => keep.file_bytes = number::<u64>(rest)?.clamp(FILE_BYTES.0, FILE_BYTES.1),
             b'S' => keep.total_bytes = number(rest)?,
-            b'l' => keep.tolerance = number(rest)?,
+            b'l' => {
+                keep.tolerance = number(rest)?;
+                if keep.tolerance > keep.file_bytes / 2 {
+                    return None;
+                }
+            }
             b'r' => keep.retry_ms = number(rest)?,
             b'R' => keep.every_s = number(rest)?,
             b'E' => self.alert_bytes = number(rest)?,
@@ -176,9 +181,6 @@ impl Settings {
                 steps.push(self.act(Target::Status(rest.to_vec(), self.status_bytes)));
             }
             b'/' | b'.' => {
-                if keep.tolerance > keep.file_bytes / 2 {
-                    return None;
-                }
                 let keep = keep.clone();
                 steps.push(self.act(Target::Directory(text.to_vec(), keep)));
             }

@@ -261,7 +261,12 @@ fn wait(call: &mut Call<'_>) -> Outcome {
         }
     }
     let mut pids = Vec::new();
-    for word in call.block()? {
+    // Without a block it waits for all, too.
+    let block = match call.rest() {
+        [] => Vec::new(),
+        _ => call.block()?,
+    };
+    for word in block {
         let pid = i32::try_from(call.parse(&word)?)
             .ok()
             .and_then(Pid::from_raw);

@@ -69,19 +69,22 @@ fn log(call: &mut Call<'_>) -> Outcome {
     if line_max > 0 {
         line_max = line_max.max(LINE_LEAST);
     }
+    let ready = match notify {
+        None => None,
+        Some(number) => {
+            let number = i32::try_from(number).ok();
+            let fd = number.and_then(herm_sys::exec::take_inherited);
+            let bad = || call.fatal(&"-d must be an open descriptor from 3 on", USAGE);
+            Some(std::fs::File::from(fd.ok_or_else(bad)?))
+        }
+    };
     let directives: Vec<&[u8]> = call.rest().iter().map(|word| word.as_bytes()).collect();
     let steps = parse(&directives).map_err(|error| call.fatal(&error, USAGE))?;
     let signals = receive_signals(protected)
         .map_err(|errno| call.refused(&"receive signals", &describe(errno)))?;
     let sinks = open_sinks(call, &steps)?;
-    if let Some(number) = notify.and_then(|fd| i32::try_from(fd).ok()) {
-        match number {
-            1 => drop(std::io::stdout().write_all(b"\n")),
-            number => {
-                let fd = herm_sys::exec::take_inherited(number).map(std::fs::File::from);
-                fd.map(|mut fd| fd.write_all(b"\n"));
-            }
-        }
+    if let Some(mut ready) = ready {
+        let _ = ready.write_all(b"\n");
     }
     let mut logger = Logger {
         steps,
