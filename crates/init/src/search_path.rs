@@ -7,8 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What is left when no directory can be trusted.
-const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::environment::DEFAULT_PATH;
 
 /// `path` without the directories that anyone but `owner` (root) can change.
 pub(crate) fn trusted(path: &str, owner: u32) -> String {
@@ -17,7 +16,7 @@ pub(crate) fn trusted(path: &str, owner: u32) -> String {
         .filter(|dir| is_only_of(Path::new(dir), owner))
         .collect();
     if kept.is_empty() {
-        DEFAULT.to_owned()
+        DEFAULT_PATH.to_owned()
     } else {
         kept.join(":")
     }
@@ -79,7 +78,7 @@ mod tests {
         ];
         let kept = [at("ours"), at("missing")].join(":");
         assert_eq!(trusted(&path.join(":"), 0), kept);
-        assert_eq!(trusted(&at("open"), 0), DEFAULT);
+        assert_eq!(trusted(&at("open"), 0), DEFAULT_PATH);
         let mixed = [at("theirs"), at("ours"), at("open"), at("missing")].join(":");
         let first = [at("ours"), at("missing"), at("theirs"), at("open")].join(":");
         assert_eq!(trusted_first(&mixed, 0), first);

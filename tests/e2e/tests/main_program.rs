@@ -254,15 +254,17 @@ fn no_program_means_the_container_lives_until_it_is_stopped() {
 
 #[test]
 fn a_program_that_can_not_be_run_is_126_and_one_that_is_not_there_127_and_it_is_said_why() {
-    for (program, code) in [
-        ("/no/such/program", 127),
-        ("/etc", 126),
-        ("/etc/passwd", 126),
+    for (program, code, why) in [
+        ("/no/such/program", 127, "No such file"),
+        ("/etc", 126, "Permission denied"),
+        ("/etc/passwd", 126, "Permission denied"),
     ] {
         // Without a home nothing is the agent's: the CMD is run as it stands.
-        let run = ran(&herm().env("HERMES_HOME", ""), &[program, "x"]);
+        let options = herm().env("HERMES_HOME", "").env("HERM_LOG", "error");
+        let run = ran(&options, &[program, "x"]);
         run.exits(code);
-        assert!(run.stderr.contains(program), "no word of why: {run}");
+        let said = format!("herm: error: main: cannot execute {program}: {why}");
+        assert!(run.stderr.contains(&said), "no word of why: {run}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Chapter 5, authority: no request by an unprivileged peer ever runs anything as root.
 
-use herm_e2e::{Container, Image, wait_until};
+use herm_e2e::{Container, HostDir, Image, Volume, wait_until};
 use serde_json::{Value, json};
 
 const HERMES: u32 = 10_000;
@@ -198,6 +198,32 @@ fn variables_that_steer_a_loader_or_a_shell_reach_the_service_and_nobody_else() 
 
 /// Between dropping its user and executing, a new process can be stopped by that user. A
 /// supervisor that waited for the execution would stop with it.
+/// Setup finds out which directories of `PATH` are root's alone, and its hooks run before that is known.
+#[test]
+fn what_root_adds_during_the_boot_is_no_program_that_an_agent_has_put_on_the_path() {
+    let home = Volume::new();
+    let options = Container::of(&Image::herm_dev()).volume(&home, "/opt/data");
+    let plant = "mkdir -p .local/bin && cp /bin/true .local/bin/sleep";
+    options
+        .clone()
+        .flag("--user=10000:10000")
+        .flag("--workdir=/opt/data")
+        .flag("--entrypoint=sh")
+        .command(&["-c", plant])
+        .run_to_end()
+        .succeeds();
+    let hooks = HostDir::new();
+    hooks.put_script("01-add", "herm service add early --start -- sleep 54321");
+    let container = Container::booted(
+        &options
+            .env("PATH", "/opt/data/.local/bin:/usr/local/bin:/usr/bin:/bin")
+            .flag(&hooks.at("/etc/cont-init.d"))
+            .command(&["/bin/sleep", "infinity"]),
+    );
+    assert_eq!(container.service_field("early", "uid"), 0);
+    assert_eq!(container.processes("sleep 54321").len(), 1);
+}
+
 #[test]
 fn a_user_who_stops_every_new_process_stops_nothing_else() {
     const STOPPER: &str = r#"

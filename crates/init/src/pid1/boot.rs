@@ -31,7 +31,7 @@ use super::reactor::{Interest, Reactor, Source};
 use super::services::Service;
 use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
-use crate::environment::{Environment, share};
+use crate::environment::{DEFAULT_PATH, Environment, share};
 use crate::s6_variables;
 use crate::setup::{PLAN_END, Plan};
 
@@ -81,6 +81,15 @@ impl Boot {
     /// Whether a keeper looks after a home here.
     pub(crate) fn has_keeper(&self) -> bool {
         self.plan.reconcile
+    }
+
+    /// `PATH` of root's services, where it is another than the container's. Until setup has found out which
+    /// directories of that one are root's alone, none of them is.
+    pub(crate) fn roots_path(&self) -> Option<&str> {
+        if self.setup_began.is_some() {
+            return Some(DEFAULT_PATH);
+        }
+        self.plan.roots_path.as_deref()
     }
 
     /// Notes a step that began at `start` and ends now.
@@ -410,7 +419,7 @@ impl Supervisor {
         service.spec.argv = vec![self.boot.herm.clone(), "sync-skills".to_owned()];
         let common = Common {
             environment: &self.environment,
-            roots_path: self.boot.plan.roots_path.as_deref(),
+            roots_path: self.boot.roots_path(),
             open_files: self.open_files,
         };
         let mut launch = launch::of_service(&service, &service.spec.argv, &common, &[])?;

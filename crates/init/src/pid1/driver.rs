@@ -103,8 +103,12 @@ impl Supervisor {
             Err((stage, errno)) => {
                 self.runs.remove(&run.get());
                 self.record_run(run.get());
+                let why = match errno {
+                    0 => stage.clone(),
+                    _ => format!("cannot {stage}: {}", Errno::from_raw_os_error(errno)),
+                };
                 let failure = SpawnFailure { stage, errno };
-                self.events.push_back(Event::SpawnFailed { run, failure });
+                self.could_not_start(&self.name_of(id), run, &why, failure);
             }
         }
     }
@@ -170,7 +174,7 @@ impl Supervisor {
         let own = self.own_environment(service, Some(run.get()));
         let common = Common {
             environment: &self.environment,
-            roots_path: self.boot.plan.roots_path.as_deref(),
+            roots_path: self.boot.roots_path(),
             open_files: self.open_files,
         };
         let invalid = |why: String| (why, Errno::INVAL.raw_os_error());
@@ -317,11 +321,10 @@ impl Supervisor {
         let pid = run.record.pid;
         let was_starting = !run.record.executed;
         if let Some(failure) = failure {
+            let name = run.record.service.clone();
             self.close_run(number);
-            self.events.push_back(Event::SpawnFailed {
-                run: run_id,
-                failure: spawn_failure(&failure),
-            });
+            let why = failure.to_string();
+            self.could_not_start(&name, run_id, &why, spawn_failure(&failure));
             return;
         }
         if was_starting {
@@ -339,6 +342,12 @@ impl Supervisor {
         self.note_main_exit(number, exit);
         self.note_finish(number, exit);
         self.events.push_back(Event::Exited { run: run_id, exit });
+    }
+
+    /// What never ran has no output of its own to say so in.
+    fn could_not_start(&mut self, name: &str, run: RunId, why: &str, failure: SpawnFailure) {
+        self.output.error(&format!("{name}: {why}"));
+        self.events.push_back(Event::SpawnFailed { run, failure });
     }
 
     fn signal_run(&mut self, id: ServiceId, run: RunId, target: Target, number: u8, cont: bool) {

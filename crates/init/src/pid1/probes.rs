@@ -66,7 +66,7 @@ impl Supervisor {
         let probe = probe_of(&service.spec, check).ok_or("it has no such probe")?;
         let argv = self.probe_command(probe, timeout);
         let own = self.own_environment(service, None);
-        let roots_path = self.boot.plan.roots_path.as_deref();
+        let roots_path = self.boot.roots_path();
         let env = launch::explained(&self.environment, roots_path, service, &own);
         let common = Common {
             environment: &self.environment,

@@ -57,7 +57,11 @@ impl Supervisor {
         add(
             "capabilities",
             found.effective != 0,
-            found.capability_names().join(" "),
+            without(
+                found.effective != 0,
+                found.capability_names().join(" "),
+                "none: what only root may do is left out",
+            ),
         );
         let text = "every service runs as this user: none is kept from another's files";
         let detail = without(

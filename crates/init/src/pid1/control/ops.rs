@@ -222,7 +222,7 @@ impl Supervisor {
             return Err(self.not_found(name));
         };
         let own = self.own_environment(service, None);
-        let roots_path = self.boot.plan.roots_path.as_deref();
+        let roots_path = self.boot.roots_path();
         let all = launch::explained(&self.environment, roots_path, service, &own);
         let withheld = launch::withheld(&self.environment, &all);
         let entries = launch::entries(all);

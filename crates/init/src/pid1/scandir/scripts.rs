@@ -102,7 +102,7 @@ impl Supervisor {
         service.registrar.uid = owner;
         let common = Common {
             environment: &self.environment,
-            roots_path: self.boot.plan.roots_path.as_deref(),
+            roots_path: self.boot.roots_path(),
             open_files: self.open_files,
         };
         let mut launch =
