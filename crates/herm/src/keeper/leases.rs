@@ -197,7 +197,7 @@ struct Keeping {
 impl Keeping {
     fn keep(mut self) {
         loop {
-            let before = self.shared.machine().standing(self.shared.now());
+            let before = self.begin_to_look();
             self.follow();
             if let Err(error) = self.cycle() {
                 self.shared.machine().saw_nothing();
@@ -218,6 +218,15 @@ impl Keeping {
                 return self.end();
             }
         }
+    }
+
+    /// The standing before a look; the guard counts from here.
+    fn begin_to_look(&self) -> Standing {
+        let now = self.shared.now();
+        let mut machine = self.shared.machine();
+        machine.looks(now);
+        self.shared.news.notify_all();
+        machine.standing(now)
     }
 
     fn end(mut self) {
@@ -349,8 +358,6 @@ impl Keeping {
             let changes = self.watch.drain();
             if self.is_news(&changes) {
                 self.once_more = true;
-                self.shared.machine().told(self.shared.now());
-                self.shared.news.notify_all();
                 return false;
             }
             if ready == Ok(0) {

@@ -12,8 +12,9 @@
 //! [`Timing::silence`], so the owner's last one began before that; [`Timing::fence`] after it the
 //! owner has counted itself out, and what is left until the silence is over is for its gateways to
 //! stop in. It is never in again without an epoch of its own making, and two can't make the same.
-//! An owner that is alone on a local disk renews nothing until it is told of a change; from then
-//! on it counts from that moment, because the disk may hang before it has seen who came.
+//! An owner that is alone on a local disk renews nothing until it is told of a change. While it
+//! looks it counts from the moment it began to, because the disk may hang before it has seen who
+//! came; where a look ends with an error it looks again.
 //! A process that was stopped for longer than that (`docker pause`) can't count itself out; it does
 //! so with the first thing it does again.
 
@@ -157,6 +158,15 @@ struct Watched {
     dead_since: Option<Time>,
 }
 
+/// What came of the last look at the home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastLook {
+    Over,
+    /// It began then, and has shown nothing yet.
+    Since(Time),
+    Failed,
+}
+
 /// One instance.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -170,8 +180,7 @@ pub struct Machine {
     renewed: Time,
     /// Another instance that may live was seen, ever.
     exposed: bool,
-    /// Since when it is known that something changed, and not yet what.
-    told: Option<Time>,
+    last_look: LastLook,
 }
 
 impl Machine {
@@ -184,23 +193,26 @@ impl Machine {
             state: State::Unknown,
             renewed: Time::ZERO,
             exposed: false,
-            told: None,
+            last_look: LastLook::Over,
         }
     }
 
-    /// Something changed in the home, and is about to be looked at, which may take for ever.
-    pub fn told(&mut self, now: Time) {
-        self.told.get_or_insert(now);
+    /// The home is about to be looked at, which may take for ever. On a local disk that is because
+    /// of a change; elsewhere it says nothing about who came, and whoever is alone there goes on.
+    pub fn looks(&mut self, now: Time) {
+        if !self.blind && !matches!(self.last_look, LastLook::Since(_)) {
+            self.last_look = LastLook::Since(now);
+        }
     }
 
     /// The look ended with an error: that is no disk that hangs.
     pub fn saw_nothing(&mut self) {
-        self.told = None;
+        self.last_look = LastLook::Failed;
     }
 
     /// A renewal that began at `began`, then a look that ended at `now`.
     pub fn cycle(&mut self, began: Time, now: Time, wrote: Wrote, look: &Look) -> Step {
-        self.told = None;
+        self.last_look = LastLook::Over;
         self.exposed |= look.others;
         if look.holder == Holder::Me {
             return self.mine(began, wrote, look);
@@ -358,12 +370,12 @@ impl Machine {
     pub fn fence_at(&self) -> Option<Time> {
         match self.state {
             State::Owner { .. } => {
-                let since = if self.exposed {
-                    Some(self.renewed)
-                } else {
-                    self.told
+                let since = match self.last_look {
+                    _ if self.exposed => self.renewed,
+                    LastLook::Since(began) => began,
+                    LastLook::Over | LastLook::Failed => return None,
                 };
-                since.map(|since| since + self.timing.fence)
+                Some(since + self.timing.fence)
             }
             State::Unknown | State::Watching(_) | State::Unleased => None,
         }
@@ -390,6 +402,7 @@ impl Machine {
             State::Unknown | State::Unleased => soon,
             State::Owner { from, .. } if now < *from => soon.min(*from),
             State::Owner { .. } if self.blind || self.exposed => soon,
+            State::Owner { .. } if self.last_look == LastLook::Failed => soon,
             State::Owner { .. } => return None,
             State::Watching(watched) => {
                 let free = self.free_at(watched).filter(|at| *at > now);

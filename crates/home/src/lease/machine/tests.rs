@@ -164,7 +164,7 @@ fn an_owner_that_cannot_look_who_came_counts_itself_out() {
     let mut machine = machine();
     cycle(&mut machine, at(0), Holder::Nobody);
     machine.took(at(0), at(0), &look(1, Holder::Me), None);
-    machine.told(at(1000));
+    machine.looks(at(1000));
     assert_eq!(machine.standing(at(1019)), Standing::Owner);
     assert_eq!(machine.standing(at(1020)), Standing::Fenced);
     cycle(&mut machine, at(1025), Holder::Me);
@@ -173,6 +173,29 @@ fn an_owner_that_cannot_look_who_came_counts_itself_out() {
         Standing::Owner,
         "nobody came after all"
     );
+}
+
+#[test]
+fn an_owner_that_is_alone_outlives_its_file_server() {
+    let mut machine = Machine::new(TIMING, true, true);
+    cycle(&mut machine, at(0), Holder::Nobody);
+    machine.took(at(0), at(0), &look(1, Holder::Me), None);
+    machine.looks(at(5));
+    assert_eq!(machine.standing(at(500)), Standing::Owner);
+}
+
+#[test]
+fn an_owner_whose_look_failed_looks_again_and_stays() {
+    let mut machine = machine();
+    cycle(&mut machine, at(0), Holder::Nobody);
+    machine.took(at(0), at(0), &look(1, Holder::Me), None);
+    assert_eq!(machine.next_cycle(at(1)), None);
+    machine.looks(at(1000));
+    machine.saw_nothing();
+    assert_eq!(machine.next_cycle(at(1000)), Some(at(1005)));
+    assert_eq!(machine.standing(at(1100)), Standing::Owner);
+    cycle(&mut machine, at(1100), Holder::Me);
+    assert_eq!(machine.next_cycle(at(1100)), None);
 }
 
 #[test]
@@ -390,9 +413,12 @@ impl World {
         let mut changed = false;
         let doing = match self.instances[index].doing.clone() {
             Doing::Idle { until } if until > now => return,
-            // A hung disk: the call comes back when it does.
-            Doing::Idle { .. } if cut => return,
             Doing::Idle { .. } => {
+                self.instances[index].machine.looks(now);
+                // A hung disk: the call comes back when it does.
+                if cut {
+                    return;
+                }
                 let lease = self.disk.leases.entry(life).or_default();
                 *lease = (lease.0 + 1, true);
                 changed = lease.0 == 1 || self.instances[index].machine.is_exposed();
@@ -437,7 +463,6 @@ impl World {
         if changed && !self.blind {
             for (other, instance) in self.instances.iter_mut().enumerate() {
                 if other != index && matches!(instance.doing, Doing::Idle { .. }) {
-                    instance.machine.told(now);
                     instance.doing = Doing::Idle { until: now };
                 }
             }
