@@ -97,8 +97,13 @@ fn living(record: PidRecord, proc: &Path) -> Option<Owner> {
 }
 
 /// Whether a command line is a gateway's: `… gateway [run|restart] …` of the agent or of herm, or
-/// one of the agent's dedicated entry points.
+/// one of the agent's dedicated entry points. The container's first process has the CMD in its own
+/// command line, and is none.
 fn is_gateway(argv: &[String]) -> bool {
+    let program = argv.first().and_then(|first| first.rsplit('/').next());
+    if matches!(program, Some("init" | "herm-init")) {
+        return false;
+    }
     let ends = |suffix: &str| argv.iter().any(|word| word.ends_with(suffix));
     if ends("gateway/run.py") || ends("/hermes-gateway") {
         return true;
@@ -157,6 +162,8 @@ mod tests {
             &["hermes", "gateway", "status"][..],
             &["vim", "gateway.pid"],
             &["hermes", "-p", "gateway"],
+            &["/init", "gateway", "run"],
+            &["/usr/bin/herm-init", "-p", "a", "gateway", "run"],
             &[],
         ] {
             assert!(!is_gateway(&argv(no)), "{no:?}");

@@ -29,8 +29,7 @@ fn herm() -> Options {
 }
 
 fn booted(options: &Options) -> Container {
-    let container = options.run();
-    container.wait_booted();
+    let container = Container::booted(options);
     container.wait_states(&[("gateway-default", "down")]);
     container
 }
@@ -72,18 +71,24 @@ fn assert_problem(findings: &[Value], check: &str, words: &[&str]) {
 
 #[test]
 fn a_container_that_is_well_needs_nobody_and_every_check_says_so() {
-    let container = booted(&herm());
-    let all = look(&container);
-    for check in CHECKS {
-        let found = all.iter().any(|finding| finding["check"] == check);
-        assert!(found, "{check} says nothing: {all:#?}");
+    for (options, state) in [
+        (herm(), "down"),
+        (herm().command(&["gateway", "run"]), "running"),
+    ] {
+        let container = Container::booted(&options);
+        container.wait_states(&[("gateway-default", state)]);
+        let all = look(&container);
+        for check in CHECKS {
+            let found = all.iter().any(|finding| finding["check"] == check);
+            assert!(found, "{check} says nothing: {all:#?}");
+        }
+        assert!(
+            all.iter().all(|finding| finding["level"] != "problem"),
+            "{all:#?}"
+        );
+        let words = container.exec(&["herm", "doctor"]);
+        assert!(words.succeeds().ends_with("Nothing needs you."), "{words}");
     }
-    assert!(
-        all.iter().all(|finding| finding["level"] != "problem"),
-        "{all:#?}"
-    );
-    let words = container.exec(&["herm", "doctor"]);
-    assert!(words.succeeds().ends_with("Nothing needs you."), "{words}");
 }
 
 #[test]
