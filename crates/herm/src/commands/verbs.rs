@@ -153,9 +153,8 @@ fn taken(body: Body) -> Outcome<(ServiceView, Option<bool>)> {
 fn warn_if_unrecorded(name: &str, recorded: Option<bool>) {
     if recorded == Some(false) {
         eprintln!(
-            "herm: {name}: the order is carried out but not yet recorded in the home (no keeper \
-             answers); it may not survive a restart\n  `herm service start keeper`; what it says is \
-             in the container's log, or on the terminal of `herm up`"
+            "herm: {name}: the order is carried out, but the home has no record of it yet: it may not \
+             survive a restart\n  `herm doctor` says what is wrong with the home, or that no keeper runs"
         );
     }
 }
