@@ -52,7 +52,13 @@ RUN --mount=type=bind,source=docker/users.sh,target=/tmp/users.sh sh /tmp/users.
 # The parent is copied: a directory named as the destination would be made anew, writable.
 COPY --from=agent /opt/hermes/ /opt/hermes/
 COPY --chmod=0555 docker/main-wrapper.sh docker/entrypoint.sh /opt/hermes/docker/
-RUN printf 'docker\n' > /opt/hermes/.install_method && chmod a-w /opt/hermes /opt/hermes/docker /opt/hermes/.install_method
+# The agent looks for the stamp beside its code.
+RUN set -eu; \
+    printf 'docker\n' > /opt/hermes/.install_method; \
+    for packages in /opt/hermes/.venv/lib/python3*/site-packages; do \
+        ln -s /opt/hermes/.install_method "$packages/.install_method"; \
+    done; \
+    chmod a-w /opt/hermes /opt/hermes/docker /opt/hermes/.install_method
 COPY --from=unpack /herm/ /
 
 ENV HERMES_HOME=/opt/data \
