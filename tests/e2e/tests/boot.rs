@@ -1,6 +1,6 @@
 //! Chapter 3: the boot itself, over and over, slow, broken off, and on a machine without a container.
 
-use herm_e2e::{Container, Image, Options, docker};
+use herm_e2e::{Container, Image, Options, Volume, docker};
 
 /// How many times: so many workers at once, each so often.
 const BOOTS: u32 = 1000;
@@ -157,4 +157,45 @@ fn l31_as_the_init_of_a_machine_rather_than_of_a_container() {
     let no_proc = machine("umount -l /proc; exec /init true");
     no_proc.exits(78);
     assert!(no_proc.stderr.contains("is /proc mounted?"), "{no_proc}");
+}
+
+#[test]
+fn one_gateway_for_all_profiles_is_the_only_one_that_starts_by_itself() {
+    let volume = Volume::new();
+    let options = Container::of(&Image::herm_dev())
+        .volume(&volume, "/opt/data")
+        .command(&["sleep", "infinity"]);
+    let before = Container::booted(&options);
+    before.exec(&["herm", "profile", "create", "a"]).succeeds();
+    before.exec(&["herm", "gateway", "start"]).succeeds();
+    before
+        .exec(&["herm", "-p", "a", "gateway", "start"])
+        .succeeds();
+    before.stop();
+    let after = Container::booted(&options.env("GATEWAY_MULTIPLEX_PROFILES", "TRUE"));
+    after.wait_states(&[("gateway-default", "running")]);
+    let boots = after.boot_log();
+    let decided: Vec<&str> = boots.lines().rev().take(2).collect();
+    assert!(
+        decided[1].ends_with("profile=default prior_state=running action=started")
+            && decided[0].ends_with("profile=a prior_state=running action=registered"),
+        "{boots}"
+    );
+    assert!(after.service_field("gateway-a", "pid").is_null());
+}
+
+#[test]
+fn the_dashboard_is_on_where_it_is_asked_for_in_any_case_and_disabled_elsewhere() {
+    for (asked, state) in [
+        ("YES", "running"),
+        ("True", "running"),
+        ("0", "disabled"),
+        ("off", "disabled"),
+    ] {
+        let options = Container::of(&Image::herm_dev())
+            .env("HERMES_DASHBOARD", asked)
+            .command(&["sleep", "infinity"]);
+        let container = options.run();
+        container.wait_states(&[("dashboard", state)]);
+    }
 }

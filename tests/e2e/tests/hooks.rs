@@ -109,3 +109,24 @@ fn a_home_is_left_as_it_is_where_setup_is_off_and_hooks_run_all_the_same() {
     assert!(!off.stdout.contains("cron"), "{off}");
     assert!(!off.stderr.contains("setup: "), "{off}");
 }
+
+/// An image without a home has scripts, services and a CMD all the same.
+#[test]
+fn without_a_home_none_is_prepared_and_the_rest_of_the_boot_is_what_it_is() {
+    let hooks = HostDir::new();
+    hooks.put_script("01", "touch /tmp/hook");
+    let script = "herm service add one --start -- sleep 1000; ls -A /opt/data; id -u; test -e /tmp/hook && exit 5";
+    let run = dev()
+        .env("HERMES_HOME", "")
+        .env("HERM_LOG_STDOUT", "none")
+        .flag(&hooks.at("/etc/cont-init.d"))
+        .command(&["sh", "-c", script])
+        .run_to_end();
+    let told = run.exits(5);
+    assert!(
+        told.starts_with("one: running") && told.ends_with("\n0"),
+        "{run}"
+    );
+    assert_eq!(told.lines().count(), 2, "{run}");
+    assert!(!run.stderr.contains("setup: "), "{run}");
+}

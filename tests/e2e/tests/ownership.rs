@@ -1,6 +1,6 @@
 //! Chapter 3.3: whose the home is.
 
-use herm_e2e::{Container, Image, Options, Volume};
+use herm_e2e::{Container, HostDir, Image, Options, Volume};
 
 const HOME: &str = "/opt/data";
 
@@ -66,4 +66,33 @@ fn l26_only_herms_own_paths_change_owner_and_only_where_they_are_wrong() {
     );
     let nothing = container.exec_root("setup again", &["herm", "setup", "--dry-run"]);
     assert_eq!(nothing.succeeds(), "setup: nothing to change");
+}
+
+/// The owners of a user's own mounts were destroyed on the host.
+#[test]
+fn l26_what_is_mounted_below_the_home_keeps_its_owner_on_the_host() {
+    let mine = HostDir::new();
+    mine.put("deep/file", "mine", 0o644);
+    let volume = Volume::new();
+    let options = dev()
+        .volume(&volume, HOME)
+        .flag(&mine.at("/opt/data/sessions/mine"))
+        .flag(&mine.at("/opt/data/profiles/mine"));
+    let container = Container::booted(&options);
+    let below = [
+        "sessions",
+        "sessions/mine",
+        "sessions/mine/deep/file",
+        "profiles/mine/deep",
+    ];
+    let paths = below.map(|name| format!("{HOME}/{name}"));
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let owners = container.stat(&paths);
+    let owners: Vec<&str> = owners
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(owners, ["10000:10000", "0:0", "0:0", "0:0"]);
+    let logs = container.logs();
+    assert!(logs.contains("setup: give 2 entries"), "{logs}");
 }

@@ -30,6 +30,11 @@ fn a_home_is_seeded_once_and_a_rotated_token_is_never_overwritten() {
             .succeeds()
             .to_owned()
     };
+    let seeds =
+        [".env", "auth.json", "config.yaml", "SOUL.md"].map(|name| format!("{HOME}/{name}"));
+    let seeds: Vec<&str> = seeds.iter().map(String::as_str).collect();
+    let modes = ["600", "600", "640", "644"].map(|mode| format!("10000:10000 {mode}"));
+    assert_eq!(first.stat(&seeds), modes);
     assert_eq!(cat(&first, "SOUL.md"), "soul");
     assert_eq!(cat(&first, "config.yaml"), "model: x");
     assert_eq!(cat(&first, "auth.json"), "{\"token\":1}");
@@ -67,6 +72,67 @@ fn a_home_is_seeded_once_and_a_rotated_token_is_never_overwritten() {
         "{}",
         first.logs()
     );
+}
+
+/// A key alone would switch the agent's server on.
+#[test]
+fn no_key_is_made_where_the_api_server_is_off_and_no_stamp_is_removed_where_the_image_has_none() {
+    let image = HostDir::new();
+    image.put(".env.example", "API_SERVER_ENABLED=false\n", 0o644);
+    let volume = Volume::new();
+    let options = dev()
+        .volume(&volume, HOME)
+        .flag(&image.at("/image"))
+        .env("HERM_INSTALL_DIR", "/image");
+    let container = Container::booted(&options);
+    let stamp = format!("echo docker > {HOME}/.install_method");
+    container.sh(&stamp).succeeds();
+    container.restart();
+    container.wait_booted();
+    let left = container.sh(&format!("cat {HOME}/.env {HOME}/.install_method"));
+    assert_eq!(left.succeeds(), "API_SERVER_ENABLED=false\ndocker");
+}
+
+#[test]
+fn skills_follow_the_image_but_where_the_user_has_changed_or_removed_them() {
+    let image = HostDir::new();
+    let skill = |name: &str, words: &str| {
+        let text = format!("---\nname: {name}\n---\n{words}\n");
+        image.put(&format!("skills/cat/{name}/SKILL.md"), &text, 0o644);
+    };
+    for name in ["untouched", "changed", "removed", "vanished"] {
+        skill(name, "old");
+    }
+    let volume = Volume::new();
+    let options = dev()
+        .volume(&volume, HOME)
+        .flag(&image.at("/image"))
+        .env("HERM_INSTALL_DIR", "/image");
+    let container = Container::booted(&options);
+    let edit = "cd /opt/data/skills/cat && echo mine >> changed/SKILL.md && rm -r removed";
+    container.sh(edit).succeeds();
+    for name in ["untouched", "changed", "removed", "new"] {
+        skill(name, "fresh");
+    }
+    std::fs::remove_dir_all(image.path("skills/cat/vanished")).unwrap();
+    container.restart();
+    container.wait_booted();
+    let words = container.sh("cd /opt/data/skills/cat && tail -q -n 1 */SKILL.md && ls");
+    let words: Vec<&str> = words.succeeds().lines().collect();
+    let expected = [
+        "mine",
+        "fresh",
+        "fresh",
+        "old",
+        "changed",
+        "new",
+        "untouched",
+        "vanished",
+    ];
+    assert_eq!(words, expected);
+    let manifest = container.sh("cut -d: -f1 /opt/data/skills/.bundled_manifest | sort");
+    let names: Vec<&str> = manifest.succeeds().lines().collect();
+    assert_eq!(names, ["changed", "new", "removed", "untouched"]);
 }
 
 #[test]

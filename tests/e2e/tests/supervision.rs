@@ -82,35 +82,6 @@ fn l13_exits_are_shown_as_what_they_were() {
     assert_eq!(container.service_field("signal", "last_exit")["signal"], 6);
 }
 
-#[test]
-fn l41_stopping_nothing_takes_no_grace() {
-    let container = idle();
-    for number in 0..10 {
-        service(&container, &format!("s{number}"), "exec sleep infinity");
-    }
-    wait_field(&container, "s9", "state", &"running".into());
-    container.stop();
-    // Ended by itself, not by the engine's KILL.
-    assert_eq!(container.inspect(".State.OOMKilled"), false);
-    assert_ne!(container.inspect(".State.ExitCode"), 137);
-}
-
-#[test]
-fn l43_every_exit_code_of_the_main_program_is_the_containers() {
-    // One container for all codes that a shell can give; each runs it as a oneshot would take long.
-    for code in [0, 1, 7, 78, 126, 127, 255] {
-        let script = format!("exit {code}");
-        Container::of(&Image::herm_dev())
-            .command(&["sh", "-c", &script])
-            .run_to_end()
-            .exits(code);
-    }
-    Container::of(&Image::herm_dev())
-        .command(&["sh", "-c", "kill -9 $$"])
-        .run_to_end()
-        .exits(137);
-}
-
 /// How many of the four processes of the test below live.
 fn sleepers(container: &Container) -> usize {
     let commands = container.processes("sleep ");
@@ -340,15 +311,6 @@ fn l10_a_gateway_with_a_bad_key_parks_until_its_configuration_changes() {
         .succeeds();
     container.wait_healthy(9401);
     container.wait_states(&[("gateway-ada", "running")]);
-}
-
-#[test]
-fn a_container_without_a_command_lives_until_it_is_stopped() {
-    let container = Container::of(&Image::herm_dev()).run();
-    container.wait_booted();
-    assert!(container.is_running());
-    container.stop();
-    assert_eq!(container.inspect(".State.ExitCode"), 0);
 }
 
 #[test]
