@@ -103,6 +103,15 @@ fn a_killed_gateway_is_healed(container: &Container) {
 
 /// The launch that herm generates is what the agent's own command line understands.
 #[test]
+fn the_agent_knows_that_it_came_with_an_image() {
+    let version = Container::of(&Image::hermes())
+        .command(&["--version"])
+        .run_to_end();
+    let told = version.succeeds();
+    assert!(told.contains("Install method: docker"), "{version}");
+}
+
+#[test]
 fn l56_the_default_profiles_generated_launch_runs_the_real_agent() {
     let volume = Volume::new();
     let container = Container::of(&Image::hermes())
