@@ -54,15 +54,10 @@ impl Supervisor {
             process::is_pid1(),
             format!("pid {}", found.pid.as_raw_pid()),
         );
-        add(
-            "capabilities",
-            found.effective != 0,
-            without(
-                found.effective != 0,
-                found.capability_names().join(" "),
-                "none: what only root may do is left out",
-            ),
-        );
+        let names = found.capability_names().join(" ");
+        let has = found.effective != 0;
+        let detail = without(has, names, "what only root may do is left out");
+        add("capabilities", has, detail);
         let text = "every service runs as this user: none is kept from another's files";
         let detail = without(
             changes_users,
