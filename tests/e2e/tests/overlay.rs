@@ -198,3 +198,56 @@ fn the_catch_all_logger_keeps_what_everybody_writes() {
     );
     assert_eq!(container.wait(), 6);
 }
+
+#[test]
+fn the_main_programs_output_is_its_terminals_where_it_is_asked_for() {
+    let on_a_terminal = |variables: &[(&str, &str)]| {
+        let line = "echo main was here; test -t 1 && echo on a terminal; read line; exit 3";
+        options(variables)
+            .command(&["sh", "-c", line])
+            .run_in_terminal()
+    };
+    let (_container, mut terminal) =
+        on_a_terminal(&[("S6_LOGGING", "2"), ("S6_CMD_USE_TERMINAL", "1")]);
+    terminal.wait_for("main was here");
+    terminal.wait_for("on a terminal");
+    terminal.type_in("\r");
+    assert_eq!(terminal.exit_code(), Some(3));
+    // Without it the logger has it all.
+    let (container, mut terminal) = on_a_terminal(&[("S6_LOGGING", "2")]);
+    wait_until("it is kept", || {
+        root(&container, "cat /run/uncaught-logs/current").contains("main was here")
+    });
+    assert!(!root(&container, "cat /run/uncaught-logs/current").contains("on a terminal"));
+    terminal.type_in("\r");
+    assert_eq!(terminal.exit_code(), Some(3));
+}
+
+#[test]
+fn a_script_of_the_end_that_hangs_has_the_time_that_its_variable_says() {
+    // With the whole budget the test would never end.
+    let container = options(&[
+        ("HERM_STOP_TIMEOUT", "3600"),
+        ("S6_KILL_FINISH_MAXTIME", "200"),
+        ("S6_SYNC_DISKS", "1"),
+    ])
+    .command(&[
+        "sh",
+        "-c",
+        "trap 'exit 4' TERM; while :; do sleep 0.1; done",
+    ])
+    .flag("--stop-timeout=600")
+    .run();
+    wait_until("the boot is over", || container.logs().contains("web up"));
+    root(
+        &container,
+        "printf '#!/bin/sh\\nexec sleep 3600\\n' >/etc/cont-finish.d/00-hangs; chmod +x /etc/cont-finish.d/00-hangs",
+    );
+    container.kill("TERM");
+    assert_eq!(container.wait(), 4);
+    let logs = container.logs();
+    assert!(
+        logs.contains("00-hangs was not done within 200ms, and is killed"),
+        "{logs}"
+    );
+}

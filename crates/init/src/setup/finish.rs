@@ -135,4 +135,16 @@ mod tests {
         let problems = run(dir.path(), Duration::from_secs(60), each, &environment());
         assert_eq!(problems.len(), 1, "{problems:?}");
     }
+
+    #[test]
+    fn where_there_are_no_scripts_the_end_is_needed_only_to_sync_the_disks() {
+        let profile = |sync: &str| {
+            Environment::from_variables([
+                ("S6_RUNTIME_PROFILE".into(), "no-such-profile".into()),
+                ("S6_SYNC_DISKS".into(), sync.into()),
+            ])
+        };
+        assert!(is_needed(&profile("1")));
+        assert!(!is_needed(&profile("0")) && !is_needed(&profile("")));
+    }
 }

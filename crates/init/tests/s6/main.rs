@@ -3,6 +3,7 @@
 mod differential;
 mod play;
 mod privilege;
+mod rc;
 mod scanner;
 mod scenario;
 mod stage;

@@ -234,11 +234,8 @@ impl Rc {
         let names: Vec<&str> = chosen.iter().map(|service| service.name.as_str()).collect();
         let wanted = database.with_dependencies(&names);
         let mut worst = 0;
-        if self.prune {
-            let others = database.services.iter().rev();
-            for service in others.filter(|service| !wanted.iter().any(|w| w.name == service.name)) {
-                worst = worst.max(self.bring_down(call, service));
-            }
+        if self.prune && !self.down {
+            worst = self.stop(call, database, &others(database, &wanted));
         }
         let begun: Vec<_> = wanted
             .iter()
@@ -280,10 +277,10 @@ impl Rc {
 
     fn stop(&self, call: &Call<'_>, database: &Database, chosen: &[&Service]) -> u8 {
         let names: Vec<&str> = chosen.iter().map(|service| service.name.as_str()).collect();
-        let mut worst = 0;
+        let stopped = database.with_dependents(&names);
         // What stays, and so does all that it needs.
         let mut kept: Vec<&Service> = Vec::new();
-        for service in database.with_dependents(&names) {
+        for service in stopped.iter().copied() {
             let is_needed = |by: &&Service| by.dependencies.contains(&service.name);
             if kept.iter().any(is_needed) {
                 kept.push(service);
@@ -304,9 +301,11 @@ impl Rc {
                 // What it needs stays as long as it does.
                 return code;
             }
-            worst = worst.max(code);
         }
-        worst
+        if self.prune && self.down {
+            return self.start(call, database, &others(database, &stopped));
+        }
+        0
     }
 
     fn bring_down(&self, call: &Call<'_>, service: &Service) -> u8 {
@@ -406,10 +405,17 @@ impl Rc {
     }
 }
 
+/// All services but these.
+fn others<'d>(database: &'d Database, these: &[&Service]) -> Vec<&'d Service> {
+    let is_other = |service: &&Service| !these.iter().any(|one| one.name == service.name);
+    database.services.iter().filter(is_other).collect()
+}
+
 fn reached(status: &Status, goal: Goal) -> bool {
     match goal {
         Goal::Up => status.is_up(),
         Goal::Ready => status.is_up() && status.ready,
-        Goal::Down => status.pid == 0,
+        // Between the end of its run and of its `finish` there may be no process of it.
+        Goal::Down => status.pid == 0 && !status.finishing,
     }
 }
