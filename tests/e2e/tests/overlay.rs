@@ -202,15 +202,16 @@ fn the_catch_all_logger_keeps_what_everybody_writes() {
 #[test]
 fn the_main_programs_output_is_its_terminals_where_it_is_asked_for() {
     let on_a_terminal = |variables: &[(&str, &str)]| {
-        let line = "echo main was here; test -t 1 && echo on a terminal; read line; exit 3";
+        // Cut in two where they are told to the shell: the boot prints the command line.
+        let line = "test -t 1 && echo on a termin''al; echo main was he''re; read line; exit 3";
         options(variables)
             .command(&["sh", "-c", line])
             .run_in_terminal()
     };
     let (_container, mut terminal) =
         on_a_terminal(&[("S6_LOGGING", "2"), ("S6_CMD_USE_TERMINAL", "1")]);
-    terminal.wait_for("main was here");
     terminal.wait_for("on a terminal");
+    terminal.wait_for("main was here");
     terminal.type_in("\r");
     assert_eq!(terminal.exit_code(), Some(3));
     // Without it the logger has it all.
