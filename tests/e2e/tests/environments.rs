@@ -103,6 +103,18 @@ fn l28_an_arbitrary_user_without_an_entry_in_passwd() {
     assert!(run.stderr.contains("mount a volume"), "no remedy: {run}");
 }
 
+/// A home of somebody else's doesn't tell whether anybody listens in it.
+#[test]
+fn l28_the_supervisor_of_an_arbitrary_user_is_found_though_the_home_is_closed_to_that_user() {
+    let volume = Volume::new();
+    let others = herm().volume(&volume, "/opt/data");
+    drop(Container::booted(&others));
+    let container = others.flag(ARBITRARY).command(&["sleep", "infinity"]).run();
+    let ask = |words: &[&str]| container.exec_with(&[ARBITRARY], words, b"");
+    ask(&["stat", "/opt/data/.herm/run"]).exits(1);
+    wait_until("it answers", || ask(&["herm", "status"]).is_success());
+}
+
 #[test]
 fn l29_a_read_only_root_with_and_without_a_run_of_its_own() {
     let read_only = herm().flag("--read-only");

@@ -45,16 +45,20 @@ impl Client {
     ///
     /// `Ok(None)`: none is running. A socket that exists but refuses this user, or answers
     /// something else than herm's protocol, is an error: behaviour must not change silently (L21).
+    /// But in a home of somebody else's there may be none, and one of this user's further on.
     pub(crate) fn find(at: &Surroundings, home: &Path) -> Outcome<Option<Self>> {
+        let mut refused = None;
         for socket in Self::sockets(at, home) {
-            let Some(client) = Self::connect(&socket)? else {
-                continue;
-            };
-            if client.serves(home) {
-                return Ok(Some(client));
+            match Self::connect(&socket) {
+                Ok(Some(client)) if client.serves(home) => return Ok(Some(client)),
+                Ok(_) => {}
+                Err(failure) if failure.code == ExitCode::NotPermitted => {
+                    refused.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
             }
         }
-        Ok(None)
+        refused.map_or(Ok(None), Err)
     }
 
     /// Where the supervisor of `home` may listen, the likeliest place first.
