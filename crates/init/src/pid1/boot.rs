@@ -1,11 +1,14 @@
 //! The boot, from top to bottom.
 //!
 //! 1. [`come_up`]: signals, orphans, the control socket. From here on PID 1 answers.
-//! 2. [`Supervisor::begin_boot`]: setup is started as a child and the environment is recorded. What setup
-//!    does in the volume and in `/etc` is `crate::setup`, which reads top to bottom, too.
+//! 2. [`Supervisor::begin_boot`]: what the container lets us do is reported, setup is started as a child, and
+//!    the environment is recorded meanwhile. PID 1 touches no volume; setup does, in this order (`crate::setup`
+//!    reads top to bottom, too): who runs what, with remapped ids and a Docker socket's group; the home: its
+//!    owners, directories, seeds, `auth.json`, key, modes, stamp; the image's scripts and services; the plan.
 //! 3. [`Supervisor::take_plan`]: setup's plan has come by a pipe; the environment is shared, the agent's skills are
-//!    brought into the home.
-//! 4. [`Supervisor::finish_boot`]: keeper, scan directory, main program, log daemon.
+//!    brought into the home. Where setup fails, [`Supervisor::setup_ended`] ends the boot with its exit code.
+//! 4. [`Supervisor::finish_boot`]: keeper, scan directory, main program, log daemon. The keeper starts the gateways
+//!    that are to run (`keeper::boot` of `herm`).
 //!
 //! Between these PID 1 is in its event loop and answers; each next one begins with an event: the end of the
 //! plan, the end of setup, the end of the program that syncs skills.
@@ -104,8 +107,8 @@ impl Boot {
         });
     }
 
-    /// A boot as far as it came before re-execution.
-    pub(crate) fn resumed(
+    /// A boot that has come this far: nowhere yet, or, after re-execution, as was written down.
+    pub(crate) fn new(
         over: bool,
         began: Time,
         runtime_dir: PathBuf,
@@ -144,7 +147,7 @@ pub(crate) fn come_up(
     let image = herm_sys::exec::own_image()
         .map_err(|error| format!("cannot open my own program: {error}; is /proc mounted?"))?;
     sweep(&runtime_dir);
-    let mut boot = Boot::resumed(
+    let mut boot = Boot::new(
         false,
         began,
         runtime_dir,

@@ -74,7 +74,7 @@ fn adopt(
     }
     // It was understood at boot. What can't be followed by now must not end everything.
     let (settings, ..) = Settings::read(&environment);
-    let boot = Boot::resumed(
+    let boot = Boot::new(
         globals.booted,
         Time::from_nanos(globals.began),
         globals.runtime_dir.clone().into(),
