@@ -209,11 +209,13 @@ fn gateway_run_is_supervised_and_the_container_stays_up_when_it_stops() {
 /// The role follows from the CMD that herm itself started, not from what other processes look like.
 #[test]
 fn l36_the_dashboard_alone_leaves_the_profiles_to_another_container() {
+    const LOOK: &str =
+        "herm service wait gateway-default registered --timeout 60 >&2; herm status --json";
     let (_volume, options) = with_agent();
-    let agent = options.clone().command(&["sh", "-c", "herm status --json"]);
-    let both = agent.run_to_end().json();
+    let both = options.command(&["sh", "-c", LOOK]).run_to_end().json();
     assert!(named(&both, "keeper"), "{both}");
-    let script = "#!/bin/sh\nexec herm status --json\n";
+    assert_eq!(state_of_default(&both), "down");
+    let script = format!("#!/bin/sh\n{LOOK}\n");
     let volume = Volume::new();
     Container::of(&Image::herm_dev())
         .volume(&volume, "/opt/agent")
@@ -231,11 +233,18 @@ fn l36_the_dashboard_alone_leaves_the_profiles_to_another_container() {
         .command(&["dashboard"])
         .run_to_end()
         .json();
-    let services = alone["services"].as_array().unwrap();
-    let runs_gateway = services
+    assert!(named(&alone, "main"), "{alone}");
+    assert_eq!(state_of_default(&alone), "disabled");
+}
+
+fn state_of_default(status: &serde_json::Value) -> &str {
+    let services = status["services"].as_array().expect("services");
+    let default = services
         .iter()
-        .any(|service| service["kind"] == "gateway" && !service["pid"].is_null());
-    assert!(named(&alone, "main") && !runs_gateway, "{alone}");
+        .find(|service| service["name"] == "gateway-default");
+    default
+        .and_then(|service| service["state"].as_str())
+        .unwrap_or_default()
 }
 
 fn named(status: &serde_json::Value, name: &str) -> bool {
