@@ -209,17 +209,7 @@ impl Session<'_> {
             .map(|(name, _)| name.clone())
             .collect();
         for name in suspects {
-            // What was never registered does not run under PID 1.
-            if self.services.contains_key(&name.service()) {
-                let op = Op::Service {
-                    name: name.service(),
-                };
-                let Some(body) = self.request(&op, remarks)? else {
-                    continue;
-                };
-                self.note_view(body);
-            }
-            if self.runs(&name) {
+            if self.may_run(&name, remarks)? {
                 continue;
             }
             if let Some(facts) = self.facts.get_mut(&name) {
@@ -247,16 +237,7 @@ impl Session<'_> {
             .filter(|(name, port)| port::has_lost(&mut ports, name, *port))
             .collect();
         for (name, port) in missing {
-            if self.services.contains_key(&name.service()) {
-                let op = Op::Service {
-                    name: name.service(),
-                };
-                let Some(body) = self.request(&op, remarks)? else {
-                    continue;
-                };
-                self.note_view(body);
-            }
-            if self.runs(&name) {
+            if self.may_run(&name, remarks)? {
                 continue;
             }
             match port::renew_port(&mut ports, &home, &name, port) {
@@ -274,6 +255,21 @@ impl Session<'_> {
         drop(ports);
         self.read_dirty(remarks);
         Ok(())
+    }
+
+    /// Whether PID 1, asked now, may have a process of this profile's gateway: also where it doesn't say.
+    fn may_run(&mut self, name: &ProfileName, remarks: &mut Remarks) -> Result<bool, Ended> {
+        // What was never registered does not run under PID 1.
+        if self.services.contains_key(&name.service()) {
+            let op = Op::Service {
+                name: name.service(),
+            };
+            let Some(body) = self.request(&op, remarks)? else {
+                return Ok(true);
+            };
+            self.note_view(body);
+        }
+        Ok(self.runs(name))
     }
 
     /// The main program and its profile, where it is a gateway (`gateway run --no-supervise`).
