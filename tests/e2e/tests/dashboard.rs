@@ -21,6 +21,31 @@ fn with_dashboard(image: &Image) -> Options {
         .command(&["sleep", "infinity"])
 }
 
+#[test]
+fn no_gateway_is_given_what_signs_in_to_the_dashboard() {
+    let container = started(&with_dashboard(&Image::herm_dev()));
+    container.exec(&["herm", "gateway", "start"]).succeeds();
+    let environment = |service: &str| {
+        let pid = container.service_field(service, "pid");
+        let environ = container.sh(&format!("tr '\\0' '\\n' < /proc/{pid}/environ"));
+        environ.succeeds().to_owned()
+    };
+    assert!(environment("dashboard").contains(PASSWORD));
+    let gateways = environment("gateway-default");
+    assert!(gateways.contains("HERMES_HOME=/opt/data"), "{gateways}");
+    assert!(
+        !gateways.contains(PASSWORD) && !gateways.contains("BASIC_AUTH"),
+        "{gateways}"
+    );
+    let explained = container.exec(&["herm", "service", "env", "gateway-default"]);
+    let explained = explained.succeeds();
+    assert!(
+        explained.contains("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD"),
+        "{explained}"
+    );
+    assert!(!explained.contains(PASSWORD), "{explained}");
+}
+
 fn started(options: &Options) -> Container {
     let container = options.run();
     container.wait_booted();

@@ -160,6 +160,63 @@ fn l62_kept_logs_are_bounded() {
     assert!(bytes < 12_500_000, "{bytes} bytes are kept");
 }
 
+/// Without the cap two services would keep 11 files of 100,000 bytes each.
+#[test]
+fn l62_all_kept_logs_together_are_bounded() {
+    let container = Container::of(&Image::herm_dev())
+        .env("HERM_LOG_TOTAL", "500000")
+        .env("HERM_LOG_MAX_BYTES", "100000")
+        .command(&["sleep", "infinity"])
+        .run();
+    container.wait_booted();
+    for name in ["chatty", "garrulous"] {
+        let script =
+            "seq -f '%.0f and so on, and so forth' 60000; echo the end; exec sleep infinity";
+        logged(&container, name, script);
+    }
+    for name in ["chatty", "garrulous"] {
+        wait_until("the last line is kept", || {
+            container
+                .sh(&format!("grep -q 'the end' /opt/data/logs/{name}/current"))
+                .is_success()
+        });
+    }
+    let bytes: u64 = container
+        .sh("cat /opt/data/logs/chatty/* /opt/data/logs/garrulous/* | wc -c")
+        .succeeds()
+        .parse()
+        .unwrap();
+    assert!(bytes <= 500_000, "{bytes} bytes are kept");
+}
+
+#[test]
+fn l62_rotated_logs_are_compressed_where_it_is_asked_for_and_read_all_the_same() {
+    let container = Container::of(&Image::herm_dev())
+        .env("HERM_LOG_COMPRESS", "true")
+        .env("HERM_LOG_MAX_BYTES", "100000")
+        .command(&["sleep", "infinity"])
+        .run();
+    container.wait_booted();
+    let script = "seq -f 'line %.0f' 20000; echo the end; exec sleep infinity";
+    logged(&container, "counter", script);
+    wait_until("all but the last file are compressed", || {
+        container
+            .sh("cd /opt/data/logs/counter && grep -q 'the end' current && ls | grep -q '[.]gz$' && ! ls | grep -qv -e '[.]gz$' -e '^current$'")
+            .is_success()
+    });
+    let kept = container.sh(
+        "cd /opt/data/logs/counter && (zcat ./*.gz; cat current) | sed -n 's/.* line //p' | sort -nu | wc -l",
+    );
+    assert_eq!(kept.succeeds(), "20000");
+    let shown = container.exec(&["herm", "logs", "-n", "30000", "counter"]);
+    let shown = shown.succeeds();
+    assert!(shown.lines().any(|line| line.ends_with(" line 1")));
+    assert_eq!(
+        shown.lines().filter(|line| line.contains(" line ")).count(),
+        20_000
+    );
+}
+
 #[test]
 fn herm_logs_shows_a_gateways_lines() {
     let container = idle();

@@ -420,3 +420,38 @@ fn a_service_that_is_unhealthy_is_restarted() {
     container.sh("rm /tmp/sick").succeeds();
     wait_field(&container, "sick", "health", &"healthy".into());
 }
+
+/// What a profile was given is only given: somebody else may sit there when its gateway is to come.
+#[test]
+fn l14_a_given_port_that_somebody_else_has_by_now_is_given_anew() {
+    let container = idle();
+    container
+        .exec(&["herm", "profile", "create", "writer"])
+        .succeeds();
+    let start = ["herm", "-p", "writer", "gateway", "start"];
+    container.exec(&start).succeeds();
+    let port = container.service_field("gateway-writer", "port");
+    container
+        .exec(&["herm", "-p", "writer", "gateway", "stop"])
+        .succeeds();
+    let listener = format!(
+        "exec perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1\", \
+         LocalPort => {port}, Listen => 1, ReuseAddr => 1) or die; open my $f, \">\", \"/tmp/sits\"; sleep 1000'"
+    );
+    service(&container, "squatter", &listener);
+    wait_until("somebody else sits on the port", || {
+        container.sh("test -e /tmp/sits").is_success()
+    });
+    container.exec(&start).succeeds();
+    let other = container.service_field("gateway-writer", "port");
+    assert_ne!(other, port);
+    let answer = container.http_get(u16::try_from(other.as_u64().unwrap()).unwrap(), "/health");
+    assert_eq!(answer.map(|answer| answer.status), Some(200));
+    container.restart();
+    container.wait_states(&[("gateway-writer", "running")]);
+    assert_eq!(
+        container.service_field("gateway-writer", "port"),
+        other,
+        "it stays"
+    );
+}
