@@ -341,6 +341,18 @@ pub fn ignore(signal: Signal) -> Result<(), Errno> {
     set_disposition(signal, libc::SIG_IGN)
 }
 
+/// Whether the kernel is to drop a signal sent to us, as our starter wished (`nohup`). One that is blocked arrives all the
+/// same.
+pub fn is_ignored(signal: Signal) -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set, and the kernel writes one `sigaction` at the address, which outlives the call.
+    let result =
+        unsafe { libc::sigaction(i32::from(signal.0), std::ptr::null(), now.as_mut_ptr()) };
+    // SAFETY: all zeroes are a `sigaction`: numbers, and a handler that is `SIG_DFL`.
+    let now = unsafe { now.assume_init() };
+    result == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
 /// Gives a signal its default effect again. Rust programs ignore `PIPE` from the start; applets that stand in for C programs
 /// want the default.
 pub fn restore_default(signal: Signal) -> Result<(), Errno> {
@@ -361,6 +373,16 @@ fn set_disposition(signal: Signal, disposition: libc::sighandler_t) -> Result<()
 mod tests {
     use super::*;
     use rustix::process::getpid;
+
+    #[test]
+    fn a_signal_is_ignored_as_long_as_somebody_wants_it_so() {
+        let unused = Signal::parse("50").unwrap();
+        assert!(!is_ignored(unused));
+        ignore(unused).unwrap();
+        assert!(is_ignored(unused));
+        restore_default(unused).unwrap();
+        assert!(!is_ignored(unused));
+    }
 
     #[test]
     fn signals_are_named_with_or_without_sig_and_by_number() {

@@ -82,6 +82,11 @@ pub fn give_up(fd: impl AsFd) -> Result<(), Errno> {
     done
 }
 
+/// Takes it (back) for our session, of which we are the leader, with our process group in its foreground.
+pub fn take(fd: impl AsFd) -> Result<(), Errno> {
+    rustix::process::ioctl_tiocsctty(fd)
+}
+
 /// A terminal's settings, put back when this is dropped: a main program that dies in raw mode must not leave its user there.
 #[derive(Debug)]
 pub struct SavedSettings {

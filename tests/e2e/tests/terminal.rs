@@ -69,6 +69,24 @@ fn l46_ctrl_c_ends_the_main_program_with_its_own_code() {
     }
 }
 
+/// With no main program nobody had the terminal, and Ctrl-C reached nothing.
+#[test]
+fn l46_ctrl_c_stops_everything_where_no_main_program_has_the_terminal() {
+    for init in [false, true] {
+        let options = Container::of(&Image::herm_dev()).command(&["gateway", "run"]);
+        let options = if init {
+            options.flag("--init")
+        } else {
+            options
+        };
+        let (_container, mut terminal) = options.run_in_terminal();
+        terminal.wait_for("listening on");
+        terminal.type_in("\x03");
+        terminal.wait_for("SIGINT: stopping everything");
+        assert_eq!(terminal.exit_code(), Some(0), "--init: {init}");
+    }
+}
+
 #[test]
 fn l46_the_main_program_sees_the_windows_size_and_its_changes() {
     for (below, options) in shells() {

@@ -166,6 +166,20 @@ impl TestHome {
         Up::start(command, turn())
     }
 
+    /// The same, started so that it outlives its terminal.
+    pub(crate) fn up_under_nohup(&self) -> Up {
+        let up = self.command(&["up", "--no-dashboard"]);
+        let mut nohup = Command::new("nohup");
+        nohup.arg(up.get_program()).args(up.get_args());
+        for (name, value) in up.get_envs() {
+            match value {
+                Some(value) => nohup.env(name, value),
+                None => nohup.env_remove(name),
+            };
+        }
+        Up::start(nohup, turn())
+    }
+
     /// The same for whoever has had its turn for something before.
     pub(crate) fn up_in(&self, turn: Turn) -> Up {
         Up::start(self.command(&["up", "--no-dashboard"]), turn)
@@ -242,10 +256,18 @@ impl Up {
     }
 
     /// What a terminal's Ctrl-C does, and the exit code.
-    pub(crate) fn ctrl_c(mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).unwrap();
+    pub(crate) fn ctrl_c(self) -> Option<i32> {
+        self.sent(Signal::INT)
+    }
+
+    /// What a signal does that ends it, and the exit code.
+    pub(crate) fn sent(mut self, signal: Signal) -> Option<i32> {
+        self.send(signal);
         self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// The whole machine dies, as far as a process can: nobody gets to say goodbye. The

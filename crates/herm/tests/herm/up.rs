@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{HANG_GUARD, TestHome, health, turn};
@@ -58,6 +59,22 @@ fn the_whole_thing_in_the_foreground_and_the_same_again() {
     );
     assert_eq!(home.service("gateway-idle")["desired"], "down");
     up.ctrl_c();
+}
+
+#[test]
+fn it_ends_with_its_terminal_unless_it_was_told_to_outlive_it() {
+    let home = TestHome::new();
+    let mut up = home.up();
+    up.line_with(ANSWERS);
+    assert_eq!(up.sent(Signal::HUP), Some(0));
+    assert_eq!(home.run(&["status"]).code, Some(3));
+
+    let mut up = home.up_under_nohup();
+    up.line_with(ANSWERS);
+    up.send(Signal::HUP);
+    // Signals come before what a client asks, so an answer shows that it was passed over.
+    home.ok(&["gateway", "stop"]);
+    assert_eq!(up.ctrl_c(), Some(0));
 }
 
 #[test]

@@ -463,6 +463,8 @@ impl Supervisor {
             service.spec.stop.grace_ms =
                 s6_variables::number(&self.environment, "S6_KILL_GRACETIME");
             self.start_own(service, "main program", start);
+        } else {
+            main_process::keep_terminal();
         }
         let start = self.clock().now;
         self.start_logd();

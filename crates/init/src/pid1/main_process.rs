@@ -98,6 +98,15 @@ fn copy(fd: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
 }
 
+/// Takes the terminal back where no main program will: its Ctrl-C is ours then.
+pub(crate) fn keep_terminal() {
+    let stdin = rustix::stdio::stdin();
+    if tty::is_terminal(stdin) {
+        // Refused where another session has it, whose init passes Ctrl-C on.
+        let _ = tty::take(stdin);
+    }
+}
+
 impl Supervisor {
     /// A signal to PID 1 that is not about children.
     pub(crate) fn signalled(&mut self, signal: Signal, sender: u32) {
@@ -109,7 +118,7 @@ impl Supervisor {
             self.forward(signal);
         } else if self.run_signal_script(signal) {
             self.output.debug("a script of the scanner's takes it");
-        } else if (signal == Signal::TERM || signal == Signal::INT) && self.shutdown.is_none() {
+        } else if self.is_the_end(signal) && self.shutdown.is_none() {
             let budget = self.settings.stop_budget;
             let line = format!("SIG{name}: stopping everything within {budget:?}");
             self.output.info(&line);
@@ -118,6 +127,16 @@ impl Supervisor {
         } else {
             self.forward(signal);
         }
+    }
+
+    /// Whether a signal stops everything: also the end of the terminal that `herm up` is in the foreground of, unless
+    /// that was to be outlived (`nohup`).
+    fn is_the_end(&self, signal: Signal) -> bool {
+        signal == Signal::TERM
+            || signal == Signal::INT
+            || (signal == Signal::HUP
+                && self.environment.get_nonempty("HERM_UP").is_some()
+                && !signals::is_ignored(signal))
     }
 
     /// Whether a signal from outside is the main program's alone (`S6_CMD_RECEIVE_SIGNALS`). What a
