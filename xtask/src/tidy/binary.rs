@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::dist::Target;
 
-/// Contract, chapter 1, as issue 2 puts it: under 2 MB stripped.
+/// Contract, chapter 1: small. Bytes, stripped.
 const INIT_BUDGET: usize = 2_000_000;
 
 /// Checks the `herm-init` of the last build for distribution, if there was one.
