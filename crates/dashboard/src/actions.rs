@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Form, Path as UrlPath, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Extension, Json};
 use herm_home::HomeError;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::auth::Standing;
 use crate::auth::bearer::Scope;
-use crate::orders::{Verb, label, make, order, remove};
+use crate::orders::{Parting, Verb, ends_this, label, make, order, remove};
 use crate::pages::error::{Problem, wants_json};
 
 /// The form of the verbs: one for a whole page, its buttons say `verb:name`.
@@ -68,14 +69,37 @@ pub(crate) fn may_change(
             StatusCode::FORBIDDEN,
             "the page is too old, or the change did not come from it; load it again and repeat the change",
         )),
-        Standing::Nobody => Err(Problem::new(StatusCode::UNAUTHORIZED, "sign in first")),
+        Standing::Nobody | Standing::Stranger => {
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "sign in first"))
+        }
     }
+}
+
+/// What came of a button.
+enum Outcome {
+    /// It is done, in words.
+    Done(String),
+    /// This process ends by it: what comes.
+    Ending(&'static str),
+}
+
+/// The last answer of this process: there is no page to go back to, and the connection ends with it.
+fn farewell(what: &'static str, headers: &HeaderMap, path: &str) -> Response {
+    let mut response = if wants_json(headers, path) {
+        Json(json!({ "message": what })).into_response()
+    } else {
+        Problem::new(StatusCode::ACCEPTED, what).answer(headers, path)
+    };
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 /// `POST /act`.
 pub(crate) async fn act(
     State(app): State<Arc<App>>,
     Extension(standing): Extension<Standing>,
+    Extension(parting): Extension<Parting>,
     headers: HeaderMap,
     Form(form): Form<ActForm>,
 ) -> Response {
@@ -85,10 +109,21 @@ pub(crate) async fn act(
         let unknown = || Problem::new(StatusCode::BAD_REQUEST, "there is no such button");
         let (verb, name) = form.what.split_once(':').ok_or_else(unknown)?;
         let verb = Verb::parse(verb).ok_or_else(unknown)?;
+        if ends_this(&app, verb, name) {
+            return Ok(Outcome::Ending(parting.after_answer(verb)));
+        }
         let service = order(&app, verb, name).await?;
-        Ok(format!("{} is {}", label(&service), verb.done()))
+        Ok(Outcome::Done(format!(
+            "{} is {}",
+            label(&service),
+            verb.done()
+        )))
     };
-    answer(outcome.await, &headers, path, &form.back)
+    match outcome.await {
+        Ok(Outcome::Ending(what)) => farewell(what, &headers, path),
+        Ok(Outcome::Done(message)) => answer(Ok(message), &headers, path, &form.back),
+        Err(problem) => answer(Err(problem), &headers, path, &form.back),
+    }
 }
 
 fn answer(

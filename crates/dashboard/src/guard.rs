@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use crate::app::App;
-use crate::auth::{Attempt, Standing};
+use crate::auth::Standing;
 use crate::pages::error::{Problem, wants_json};
 
 /// Who sent a request.
@@ -128,15 +128,16 @@ pub(crate) async fn signed_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let from = sender(&request);
     let path = request.uri().path().to_owned();
-    let standing = match app.auth.standing(request.headers(), from) {
-        Ok(standing) => standing,
-        Err(attempt) => return attempted(attempt).answer(request.headers(), &path),
-    };
+    let standing = app.auth.standing(request.headers());
+    if standing == Standing::Stranger {
+        return Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")
+            .answer(request.headers(), &path);
+    }
     if standing == Standing::Nobody {
         let is_page = request.method() == Method::GET
             && !wants_json(request.headers(), &path)
+            && path != "/metrics"
             && path != "/live"
             && !path.ends_with("/live");
         if is_page {
@@ -152,24 +153,6 @@ pub(crate) async fn signed_in(
     }
     request.extensions_mut().insert(standing);
     next.run(request).await
-}
-
-/// The answer to a token that doesn't count.
-pub(crate) fn attempted(attempt: Attempt) -> Problem {
-    match attempt {
-        Attempt::TooMany(seconds) => {
-            let text = format!("too many wrong attempts; try again in {seconds} s");
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(seconds)
-        }
-        Attempt::Accepted | Attempt::Refused => {
-            Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")
-        }
-    }
-}
-
-fn sender(request: &Request) -> IpAddr {
-    let sender = request.extensions().get::<Sender>();
-    sender.map_or(IpAddr::from([0, 0, 0, 0]), |sender| sender.0)
 }
 
 /// Text as a value in a query (RFC 3986, unreserved characters as they are).

@@ -2,6 +2,7 @@
 //! here or elsewhere, and says what came of it, or why not (L73).
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::StatusCode;
@@ -79,6 +80,51 @@ pub(crate) async fn order(app: &App, verb: Verb, name: &str) -> Result<ServiceVi
     };
     let what = format!("can't {} {}", verb.word(), label(&service));
     done.map_err(|problem| problem.about(&what))
+}
+
+/// Whether a verb ends this very process.
+pub(crate) fn ends_this(app: &App, verb: Verb, name: &str) -> bool {
+    let is_this = |service: ServiceView| {
+        service.name == "dashboard" && service.pid == Some(std::process::id())
+    };
+    verb != Verb::Start && app.live.service(name).is_some_and(is_this)
+}
+
+/// The end of this process. It is ordered when the answer that tells of it is out, for afterwards nobody
+/// is here to give one: each connection has its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parting(Arc<Mutex<Option<Op>>>);
+
+impl Parting {
+    /// Orders it when the connection is over; says what comes then.
+    pub(crate) fn after_answer(&self, verb: Verb) -> &'static str {
+        let name = "dashboard".to_owned();
+        let options = VerbOptions::default();
+        let (op, what) = match verb {
+            Verb::Stop => (
+                Op::Stop { name, options },
+                "the dashboard stops; `herm service start dashboard` brings it back",
+            ),
+            Verb::Start | Verb::Restart => (
+                Op::Restart { name, options },
+                "the dashboard restarts; sign in again in a moment",
+            ),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(op);
+        what
+    }
+
+    /// The connection is over.
+    pub(crate) async fn carry_out(&self, app: &App) {
+        let op = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(op) = op else { return };
+        if let Err(error) = app.control.ask(op).await {
+            println!(
+                "dashboard: it can't end as it was told to: {}",
+                error.message
+            );
+        }
+    }
 }
 
 async fn here(app: &App, verb: Verb, service: &ServiceView) -> Result<ServiceView, Problem> {

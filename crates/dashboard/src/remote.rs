@@ -1,11 +1,11 @@
 //! Verbs on what another instance runs: handed to it through the home, and its answer brought back
 //! (L73). An owner that doesn't answer is named.
 
-use std::time::{Duration, Instant};
-
 use axum::http::StatusCode;
-use herm_home::handover::{Answer, Request, Standing, Verb, Waiting};
+use herm_home::Home;
+use herm_home::handover::{Answer, Request, Verb, Waiting};
 use herm_wire::{ExitCode, ServiceView};
+use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::orders::PATIENCE_MS;
@@ -13,9 +13,6 @@ use crate::pages::error::Problem;
 
 /// Verbs on their way at once; more wait.
 pub(crate) const AT_ONCE: usize = 16;
-/// Between two looks for an answer: inotify instances are few per user, and a home that several
-/// machines share tells of nothing anyway.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Has the owner carry out a verb on a gateway; the gateway as the owner shows it then.
 pub(crate) async fn order(
@@ -47,13 +44,7 @@ pub(crate) async fn ask(
         no_wait: false,
         timeout_ms: Some(PATIENCE_MS),
     };
-    let home = app.options.home.clone();
-    let begun = {
-        let owner = owner.to_owned();
-        tokio::task::spawn_blocking(move || Waiting::begin(&home, &owner, &request)).await
-    };
-    let waiting = begun.map_err(|_| mistake())??;
-    let answer = wait(waiting).await?;
+    let answer = wait(app.options.home.clone(), owner.to_owned(), request).await?;
     // What it changed is in the home.
     app.home.forget().await;
     if answer.code == ExitCode::Done as u8 {
@@ -62,24 +53,23 @@ pub(crate) async fn ask(
     Err(Problem::new(status(&answer), answer.refusal(owner)))
 }
 
-async fn wait(mut waiting: Waiting) -> Result<Answer, Problem> {
-    let began = Instant::now();
-    loop {
-        let looked = tokio::task::spawn_blocking(move || {
-            let standing = waiting.look(began.elapsed());
-            (waiting, standing)
-        });
-        let (back, standing) = looked.await.map_err(|_| mistake())?;
-        waiting = back;
-        match standing? {
-            Standing::Answered(answer) => return Ok(answer),
-            Standing::Silent(silence) => {
-                let text = format!("{}; {}", silence.message, silence.hint);
-                return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, text));
-            }
-            Standing::Pending(left) => tokio::time::sleep(left.min(LOOK)).await,
-        }
-    }
+/// It waits in a thread of its own, for it may wait for a minute: those that read files are few.
+async fn wait(home: Home, owner: String, request: Request) -> Result<Answer, Problem> {
+    let (sender, ended) = oneshot::channel();
+    let run = move || {
+        let begun = Waiting::begin(&home, &owner, &request);
+        // Whoever asked may have gone away.
+        let _ = sender.send(begun.and_then(|waiting| waiting.end()));
+    };
+    let spawned = std::thread::Builder::new()
+        .name("handover".into())
+        .spawn(run);
+    spawned.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    let mistake = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "herm made a mistake");
+    ended.await.map_err(mistake)??.map_err(|silence| {
+        let text = format!("{}; {}", silence.message, silence.hint);
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, text)
+    })
 }
 
 fn status(answer: &Answer) -> StatusCode {
@@ -93,8 +83,4 @@ fn status(answer: &Answer) -> StatusCode {
     } else {
         StatusCode::UNPROCESSABLE_ENTITY
     }
-}
-
-fn mistake() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "herm made a mistake")
 }

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::auth::Login;
 use crate::options::{Options, StartError};
+use crate::orders::Parting;
 use crate::{api, assets, guard, metrics, pages, stream};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -125,7 +126,7 @@ fn announce(app: &App, bound: SocketAddr) {
 
 /// Serves connections for ever.
 pub(crate) async fn accept(listener: TcpListener, app: Arc<App>) {
-    let router = router(app);
+    let router = router(app.clone());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -145,13 +146,19 @@ pub(crate) async fn accept(listener: TcpListener, app: Arc<App>) {
         };
         // Events should leave as they come.
         let _ = stream.set_nodelay(true);
-        let router = router.clone().layer(Extension(guard::Sender(peer.ip())));
+        let parting = Parting::default();
+        let router = router
+            .clone()
+            .layer(Extension(guard::Sender(peer.ip())))
+            .layer(Extension(parting.clone()));
+        let app = app.clone();
         let connection =
             http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::spawn(async move {
             // A client that breaks off or sends no HTTP is its own affair.
             let _ = connection.await;
             drop(slot);
+            parting.carry_out(&app).await;
         });
     }
 }

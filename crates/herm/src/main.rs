@@ -17,7 +17,6 @@ mod launch;
 mod locate;
 mod output;
 mod top;
-mod watch;
 
 use std::env;
 use std::ffi::{OsStr, OsString};

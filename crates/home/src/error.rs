@@ -54,6 +54,9 @@ pub enum HomeError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Nobody tells of changes to files.
+    #[error("can't watch files: {0} (fs.inotify.max_user_instances on the host may be too small)")]
+    Unwatched(rustix::io::Errno),
     /// The operating system refused.
     #[error("can't {action} {}: {source}{}", path.display(), io_hint(source))]
     Io {
@@ -101,6 +104,7 @@ impl HomeError {
             | Self::Archive(_)
             | Self::WrongKind { .. }
             | Self::TooLarge { .. }
+            | Self::Unwatched(_)
             | Self::Io { .. } => 1,
         }
     }

@@ -40,6 +40,7 @@ mod staging;
 pub mod state;
 mod tree;
 pub mod unique;
+pub mod watch;
 pub mod withdrawn;
 
 pub use discover::{Discovery, Skipped, discover};

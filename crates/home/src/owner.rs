@@ -96,12 +96,19 @@ fn living(record: PidRecord, proc: &Path) -> Option<Owner> {
     })
 }
 
+/// Whether a command line is the container's own `/init gateway run`, alone or below the engine's init
+/// (`docker-init -- /init …`): it supervises the gateway that its words ask for.
+fn is_init(argv: &[String]) -> bool {
+    let behind = argv.iter().skip_while(|word| *word != "--").nth(1);
+    let mut programs = argv.first().into_iter().chain(behind);
+    programs.any(|word| matches!(word.rsplit('/').next(), Some("init" | "herm-init")))
+}
+
 /// Whether a command line is a gateway's: `… gateway [run|restart] …` of the agent or of herm, or
 /// one of the agent's dedicated entry points. The container's first process has the CMD in its own
 /// command line, and is none.
 fn is_gateway(argv: &[String]) -> bool {
-    let program = argv.first().and_then(|first| first.rsplit('/').next());
-    if matches!(program, Some("init" | "herm-init")) {
+    if is_init(argv) {
         return false;
     }
     let ends = |suffix: &str| argv.iter().any(|word| word.ends_with(suffix));
@@ -154,12 +161,22 @@ mod tests {
                 "--replace",
             ],
             &["herm", "-p", "a", "gateway", "run", "--no-supervise"],
+            &["hermes", "-p", "init", "gateway", "run"],
             &["python", "/x/gateway/run.py"],
         ] {
             assert!(is_gateway(&argv(yes)), "{yes:?}");
         }
         for no in [
             &["hermes", "gateway", "status"][..],
+            &[
+                "/sbin/docker-init",
+                "--",
+                "/init",
+                "-p",
+                "a",
+                "gateway",
+                "run",
+            ],
             &["vim", "gateway.pid"],
             &["hermes", "-p", "gateway"],
             &["/init", "gateway", "run"],

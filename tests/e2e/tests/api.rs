@@ -29,9 +29,6 @@ fn judge(dashboard: &Dashboard, more: &[&str]) {
         // Streams have no end to wait for.
         .args(["--exclude-path-regex", "/events$"])
         .args(["--checks", "all", "--seed", "1", "--no-color"])
-        // It is wrong more than ten times a minute, which the document answers with 429 and this
-        // check does not know; who is let in is looked at below.
-        .args(["--exclude-checks", "ignored_auth"])
         .args(["--request-timeout", "60", "--generation-database", "none"])
         .args(more);
     run(&mut schemathesis).succeeds();
@@ -283,19 +280,16 @@ fn a_token_is_shown_once_kept_as_a_hash_and_counts_until_it_is_removed() {
     );
     let listed = container.exec(&["herm", "dashboard", "token", "list"]);
     assert!(listed.succeeds().contains("prometheus") && !listed.stdout.contains(&read));
-    // Many who are wrong keep no one out who is right.
+    // Those who are wrong are told so, however often they are.
     for _ in 0..15 {
         let wrong = dashboard
             .with_token("herm_000000000000000000000000")
             .get("/api/v1/status");
-        assert!(matches!(wrong.status, 401 | 429), "{wrong:?}");
+        assert_eq!(wrong.status, 401, "{wrong:?}");
     }
-    let too_many = dashboard.with_token("herm_1").get("/api/v1/status");
-    assert_eq!(too_many.status, 429, "{too_many:?}");
-    assert!(!too_many.header("retry-after").is_empty());
     assert_eq!(program.get("/api/v1/status").status, 200);
     container
         .exec(&["herm", "dashboard", "token", "remove", "prometheus"])
         .succeeds();
-    assert!(matches!(program.get("/api/v1/status").status, 401 | 429));
+    assert_eq!(program.get("/api/v1/status").status, 401);
 }

@@ -21,7 +21,7 @@ use crate::auth::Standing;
 use crate::history::{Moment, Reader};
 use crate::logs::LogLine;
 use crate::logs::read::Wanted;
-use crate::orders::{Verb, make, order, remove};
+use crate::orders::{Verb, ends_this, make, order, remove};
 use crate::pages;
 use crate::pages::error::Problem;
 use crate::stream::{self, log_dir, slot};
@@ -296,11 +296,6 @@ pub(super) async fn events(State(app): State<Arc<App>>) -> Result<Response, Fail
     Ok(stream::answer(opened().chain(events)))
 }
 
-/// Whether this very process is the service.
-fn is_own(service: &ServiceView) -> bool {
-    service.name == "dashboard" && service.pid == Some(std::process::id())
-}
-
 async fn ordered(
     app: &App,
     standing: Standing,
@@ -310,7 +305,7 @@ async fn ordered(
 ) -> Answer<ServiceView> {
     permit(app, standing, headers)?;
     let name = named(name)?;
-    if verb != Verb::Start && app.live.service(&name).is_some_and(|s| is_own(&s)) {
+    if ends_this(app, verb, &name) {
         let text = format!(
             "the dashboard can't tell how its own end went: use `herm service {} {name}`",
             verb.word()

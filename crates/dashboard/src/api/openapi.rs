@@ -9,10 +9,9 @@ use super::{ROUTES, Route, answers};
 use crate::auth::bearer::Scope;
 
 /// What can go wrong everywhere.
-const ERRORS: [(&str, &str); 3] = [
+const ERRORS: [(&str, &str); 2] = [
     ("400", "The request makes no sense"),
     ("401", "No token, or a wrong one"),
-    ("429", "Too many wrong tokens; see Retry-After"),
 ];
 
 /// The document (OpenAPI 3.1).

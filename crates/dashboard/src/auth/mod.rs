@@ -57,6 +57,8 @@ pub(crate) struct Auth {
 pub(crate) enum Standing {
     /// Nothing: nobody signed in.
     Nobody,
+    /// Nothing: what was shown is no token of ours.
+    Stranger,
     /// A browser: its changes need the page's token besides ([`session::Visit::csrf`]).
     Browser,
     /// A program with a token of this scope.
@@ -91,28 +93,20 @@ impl Auth {
     }
 
     /// What the headers of a request entitle it to. A bearer token that is sent counts, right or
-    /// wrong, and is counted against its sender where it is wrong. One that is right is never kept
-    /// waiting: it can't be guessed, and others at the same address must not lock its owner out.
-    pub(crate) fn standing(&self, headers: &HeaderMap, from: IpAddr) -> Result<Standing, Attempt> {
+    /// wrong. Wrong ones are not counted: nobody guesses 192 random bits, however often they try.
+    pub(crate) fn standing(&self, headers: &HeaderMap) -> Standing {
         if let Some(header) = headers.get(AUTHORIZATION) {
             let shown = header.to_str().ok().and_then(|text| {
                 let (scheme, rest) = text.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
             });
             let scope = shown.and_then(|shown| self.scope_of(shown));
-            if let Some(scope) = scope {
-                return Ok(Standing::Program(scope));
-            }
-            if let Some(seconds) = self.limit.wait(from) {
-                return Err(Attempt::TooMany(seconds));
-            }
-            self.limit.failed(from);
-            return Err(Attempt::Refused);
+            return scope.map_or(Standing::Stranger, Standing::Program);
         }
         if self.is_open() || self.sessions.is_signed_in(headers) {
-            return Ok(Standing::Browser);
+            return Standing::Browser;
         }
-        Ok(Standing::Nobody)
+        Standing::Nobody
     }
 
     fn scope_of(&self, shown: &str) -> Option<Scope> {

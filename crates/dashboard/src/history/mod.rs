@@ -8,7 +8,7 @@ mod reader;
 mod recorder;
 
 pub use reader::{Boot, Moment, Reader, Spell};
-pub use recorder::{Entry, Recorder, changes};
+pub use recorder::{Entry, Recorder};
 
 /// The file's name in the home's `.herm`.
 pub(crate) const FILE: &str = "history.db";
@@ -47,4 +47,13 @@ CREATE TABLE boot (
     restored TEXT NOT NULL
 );
 PRAGMA user_version = 1;
+";
+
+/// How far each run of the supervisor is kept: the number of the last of its events that is. A file
+/// of before it was told has none.
+pub(crate) const REACH: &str = "
+CREATE TABLE IF NOT EXISTS reach (
+    instance TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+);
 ";

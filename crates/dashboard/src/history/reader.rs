@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use herm_home::Home;
 use herm_home::layout::HERM_DIR;
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::Serialize;
 
 use super::{FILE, MAX_BOOTS, VERSION};
@@ -80,11 +80,14 @@ impl Reader {
         if !path.is_file() {
             return Ok(None);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        // A writer that was killed leaves half a transaction, which the next to come has to take back: so it
+        // may be written to, where it can be, and nothing that is asked does so.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(2))?;
+        connection.execute_batch("PRAGMA query_only = ON")?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         Ok((version == VERSION).then_some(Self(connection)))
     }
@@ -103,6 +106,22 @@ impl Reader {
         )?;
         let rows = statement.query_map(params![service, before, limit], moment)?;
         rows.collect()
+    }
+
+    /// Freezes it: what is asked from now on is of one moment, and nobody can write meanwhile. Answers
+    /// which event of a run of the supervisor is the last it tells of then; 0 where none is known.
+    pub fn freeze(&self, instance: &str) -> rusqlite::Result<u64> {
+        self.0.execute_batch("BEGIN")?;
+        if !self.0.table_exists(None, "reach")? {
+            return Ok(0);
+        }
+        let found = self.0.query_row(
+            "SELECT seq FROM reach WHERE instance = ?1",
+            [instance],
+            |row| row.get(0),
+        );
+        let seq: Option<i64> = found.optional()?;
+        Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0))
     }
 
     /// The moments since a time, oldest first.

@@ -1,5 +1,6 @@
 //! Writing the history: a thread with a queue, so that a slow disk delays nobody.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use herm_home::files::{Dir, PRIVATE, PRIVATE_DIR};
 use herm_home::layout::HERM_DIR;
 use herm_wire::verdict::state_word;
-use herm_wire::{Desired, ServiceView};
+use herm_wire::{BootReport, Desired, EventBody, ServiceView, State};
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{FILE, MAX_AGE_MS, MAX_BOOTS, MAX_MOMENTS, MAX_PAGES, TABLES, VERSION};
+use super::{FILE, MAX_AGE_MS, MAX_BOOTS, MAX_MOMENTS, MAX_PAGES, REACH, TABLES, VERSION};
 use crate::words::{now_ms, unix_ms};
 
 /// Entries that wait to be written; beyond that they are dropped: a history with a gap is better
@@ -63,9 +64,17 @@ pub enum Entry {
     },
 }
 
+/// What is kept together, or not at all.
+#[derive(Debug, Default)]
+struct Told {
+    entries: Vec<Entry>,
+    /// The event of which it tells: the run of the supervisor, and the event's number.
+    event: Option<(String, u64)>,
+}
+
 /// The queue's end that takes entries.
 #[derive(Debug, Clone)]
-pub struct Recorder(SyncSender<Entry>);
+pub struct Recorder(SyncSender<Told>);
 
 impl Recorder {
     /// Starts the writer for the home at this path. Nothing that goes wrong with it later is the
@@ -82,48 +91,75 @@ impl Recorder {
         Self(sender)
     }
 
-    /// Keeps an entry, unless too many wait already.
-    pub fn keep(&self, entry: Entry) {
-        match self.0.try_send(entry) {
+    /// Keeps what an event means, where these services were known; and that the history reaches up to it.
+    pub fn event(
+        &self,
+        (instance, seq): (&str, u64),
+        known: &BTreeMap<String, ServiceView>,
+        event: &EventBody,
+    ) {
+        self.keep(Told {
+            entries: of_event(instance, known, event),
+            event: Some((instance.to_owned(), seq)),
+        });
+    }
+
+    /// Keeps a boot. Told again, it replaces what was told before, and keeps its time.
+    pub fn boot(&self, instance: &str, report: &BootReport, restored: &[String]) {
+        let boot = Entry::Boot {
+            at_ms: now_ms(),
+            instance: instance.to_owned(),
+            report: serde_json::to_string(report).unwrap_or_else(|_| "{}".into()),
+            restored: restored.join("\n"),
+        };
+        self.keep(Told {
+            entries: vec![boot],
+            event: None,
+        });
+    }
+
+    /// Unless too many wait already.
+    fn keep(&self, told: Told) {
+        match self.0.try_send(told) {
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
     }
+}
 
-    /// Keeps what has changed about a service.
-    pub fn changed(&self, instance: &str, old: Option<&ServiceView>, new: &ServiceView) {
-        for entry in changes(instance, old, new) {
-            self.keep(entry);
-        }
-    }
-
-    /// Keeps that a service is gone.
-    pub fn removed(&self, instance: &str, name: &str) {
-        self.keep(Entry::Moment {
+fn of_event(
+    instance: &str,
+    known: &BTreeMap<String, ServiceView>,
+    event: &EventBody,
+) -> Vec<Entry> {
+    // What another instance runs that one keeps, in this same file.
+    let is_ours = |view: &&ServiceView| view.state != State::Remote;
+    let change = |new: &ServiceView| {
+        let old = known.get(&new.name).filter(is_ours);
+        Some(new)
+            .filter(is_ours)
+            .map(|new| changes(instance, old, new))
+            .unwrap_or_default()
+    };
+    match event {
+        EventBody::Snapshot(snapshot) => snapshot.services.iter().flat_map(change).collect(),
+        EventBody::Changed { service } => change(service),
+        EventBody::Removed { name, .. } => vec![Entry::Moment {
             at_ms: now_ms(),
             instance: instance.to_owned(),
             kind: "state",
-            service: name.to_owned(),
+            service: name.clone(),
             state: "removed",
             words: "unregistered".to_owned(),
             code: None,
             signal: None,
             key: None,
-        });
-    }
-
-    /// Keeps a boot. Told again, it replaces what was told before, and keeps its time.
-    pub fn boot(&self, instance: &str, report: &herm_wire::BootReport, restored: &[String]) {
-        self.keep(Entry::Boot {
-            at_ms: now_ms(),
-            instance: instance.to_owned(),
-            report: serde_json::to_string(report).unwrap_or_else(|_| "{}".into()),
-            restored: restored.join("\n"),
-        });
+        }],
+        _ => Vec::new(),
     }
 }
 
 /// What is worth keeping of a change.
-pub fn changes(instance: &str, old: Option<&ServiceView>, new: &ServiceView) -> Vec<Entry> {
+fn changes(instance: &str, old: Option<&ServiceView>, new: &ServiceView) -> Vec<Entry> {
     let moment = |kind: &'static str, at: &str, words: String| Entry::Moment {
         at_ms: unix_ms(at).unwrap_or_else(now_ms),
         instance: instance.to_owned(),
@@ -193,7 +229,7 @@ impl Writer {
         }
     }
 
-    fn run(&mut self, entries: &Receiver<Entry>) {
+    fn run(&mut self, entries: &Receiver<Told>) {
         let mut connection = None;
         let mut retry_at: Option<Instant> = None;
         while let Ok(first) = entries.recv() {
@@ -202,8 +238,10 @@ impl Writer {
                 continue;
             }
             let mut batch = vec![first];
+            let until = Instant::now() + GATHER;
             loop {
-                match entries.recv_timeout(GATHER) {
+                let left = until.saturating_duration_since(Instant::now());
+                match entries.recv_timeout(left) {
                     Ok(entry) if batch.len() < QUEUE => batch.push(entry),
                     Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                         break;
@@ -240,12 +278,25 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, connection: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
+    fn write(&mut self, connection: &mut Connection, batch: &[Told]) -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
-        for entry in batch {
-            insert(&transaction, entry)?;
+        let mut reach = BTreeMap::new();
+        for told in batch {
+            for entry in &told.entries {
+                insert(&transaction, entry)?;
+            }
+            self.written += told.entries.len() as u64;
+            if let Some((instance, seq)) = &told.event {
+                reach.insert(instance, *seq);
+            }
         }
-        self.written += batch.len() as u64;
+        for (instance, seq) in reach {
+            let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+            transaction.execute(
+                "INSERT OR REPLACE INTO reach (instance, seq) VALUES (?1, ?2)",
+                params![instance, seq],
+            )?;
+        }
         if self.written >= PRUNE_EVERY {
             self.written = 0;
             prune(&transaction, now_ms())?;
@@ -303,6 +354,10 @@ fn prune(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
     )?;
     connection.execute(
         "DELETE FROM boot WHERE instance NOT IN (SELECT instance FROM boot ORDER BY at_ms DESC LIMIT ?1)",
+        [MAX_BOOTS],
+    )?;
+    connection.execute(
+        "DELETE FROM reach WHERE rowid <= (SELECT max(rowid) FROM reach) - ?1",
         [MAX_BOOTS],
     )?;
     connection.execute_batch("PRAGMA incremental_vacuum")
@@ -383,6 +438,7 @@ fn try_open(home: &Path) -> Result<Connection, Unusable> {
             is_foreign: true,
         });
     }
+    connection.execute_batch(REACH)?;
     // No write-ahead log: it needs shared memory, which network file systems lack. A lost last
     // transaction is no harm.
     connection.execute_batch(&format!(
@@ -397,7 +453,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use herm_home::Home;
-    use herm_wire::{Kind, LastExit, State};
+    use herm_wire::{Kind, LastExit};
 
     use super::super::Reader;
     use super::*;
@@ -445,10 +501,71 @@ mod tests {
     }
 
     fn write(home: &Path, entries: &[Entry]) {
+        let told = Told {
+            entries: entries.to_vec(),
+            event: None,
+        };
+        write_told(home, &[told]);
+    }
+
+    fn write_told(home: &Path, told: &[Told]) {
         let mut connection = open(home).unwrap();
         Writer::new(home.to_path_buf())
-            .write(&mut connection, entries)
+            .write(&mut connection, told)
             .unwrap();
+    }
+
+    #[test]
+    fn it_says_up_to_which_event_of_a_run_it_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let reach = |instance: &str| {
+            let reader = Reader::open(&Home::new(dir.path())).unwrap().unwrap();
+            reader.freeze(instance).unwrap()
+        };
+        let told = |seq| Told {
+            entries: Vec::new(),
+            event: Some(("i".to_owned(), seq)),
+        };
+        write_told(dir.path(), &[told(3), told(4)]);
+        assert_eq!((reach("i"), reach("another")), (4, 0));
+        write_told(dir.path(), &[told(7)]);
+        assert_eq!(reach("i"), 7);
+        let connection = open(dir.path()).unwrap();
+        connection.execute_batch("DROP TABLE reach").unwrap();
+        assert_eq!(reach("i"), 0, "of before it was told");
+    }
+
+    #[test]
+    fn an_event_is_kept_as_what_it_means_for_the_services_that_were_known() {
+        let known: BTreeMap<String, ServiceView> = [running()]
+            .into_iter()
+            .map(|view| (view.name.clone(), view))
+            .collect();
+        let changed = EventBody::Changed {
+            service: Box::new(failed()),
+        };
+        let kept = of_event("i", &known, &changed);
+        assert_eq!(kinds(&kept), ["exit", "restart", "state"]);
+        let removed = EventBody::Removed {
+            name: "gateway-a".into(),
+            withdrawn: false,
+        };
+        assert_eq!(kinds(&of_event("i", &known, &removed)), ["state"]);
+        assert!(of_event("i", &known, &EventBody::Booted).is_empty());
+    }
+
+    #[test]
+    fn what_another_instance_runs_is_left_for_that_one_to_keep() {
+        let mut elsewhere = running();
+        elsewhere.state = State::Remote;
+        let changed = |view: ServiceView| EventBody::Changed {
+            service: Box::new(view),
+        };
+        let mut known = BTreeMap::new();
+        assert!(of_event("i", &known, &changed(elsewhere.clone())).is_empty());
+        known.insert(elsewhere.name.clone(), elsewhere);
+        let taken_over = of_event("i", &known, &changed(running()));
+        assert_eq!(kinds(&taken_over), ["state"]);
     }
 
     #[test]
@@ -481,6 +598,30 @@ mod tests {
         assert_eq!(all[0].at, "2026-11-20T20:00:00.000Z");
         let later = reader.moments_since(all[0].at_ms + 1).unwrap();
         assert!(later.iter().all(|moment| moment.id != all[0].id));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_half_done_is_taken_back_by_who_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &changes("i", None, &running()));
+        let connection = open(dir.path()).unwrap();
+        connection
+            .execute_batch("PRAGMA cache_size = 1; BEGIN")
+            .unwrap();
+        for _ in 0..500 {
+            for entry in changes("i", None, &running()) {
+                insert(&connection, &entry).unwrap();
+            }
+        }
+        // What is on the disk now is what a kill would leave there.
+        let killed = tempfile::tempdir().unwrap();
+        fs::create_dir(killed.path().join(".herm")).unwrap();
+        for file in [".herm/history.db", ".herm/history.db-journal"] {
+            let bytes = fs::copy(dir.path().join(file), killed.path().join(file)).unwrap();
+            assert!(bytes > 0, "{file}");
+        }
+        let reader = Reader::open(&Home::new(killed.path())).unwrap().unwrap();
+        assert_eq!(reader.moments_since(0).unwrap().len(), 1);
     }
 
     #[test]
@@ -518,7 +659,10 @@ mod tests {
         let recorder = Recorder::start(dir.path());
         let home = Home::new(dir.path());
         for _ in 0..2 {
-            recorder.changed("i", None, &running());
+            let changed = EventBody::Changed {
+                service: Box::new(running()),
+            };
+            recorder.event(("i", 1), &BTreeMap::new(), &changed);
             // Another thread and SQLite: there is no event to wait for.
             while Reader::open(&home)
                 .ok()

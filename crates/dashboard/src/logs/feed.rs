@@ -3,8 +3,7 @@
 //! and gateways and the keeper need them more.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use herm_home::kept::{CURRENT, open};
+use herm_home::kept::{CURRENT, Held, HeldFile, Opened};
 
 use super::read::{MAX_LINE, RawLine, parse};
 use super::{LogLine, show};
@@ -84,53 +83,75 @@ impl Feeds {
 /// How far a log was read.
 #[derive(Debug)]
 struct Tail {
-    path: PathBuf,
-    file: Option<File>,
+    dir: PathBuf,
+    file: Option<Opened>,
     inode: u64,
     offset: u64,
     /// A line whose end has not come yet.
     pending: RawLine,
+    /// The newest rotated file's name while this one is `current`.
+    newest: String,
 }
 
 impl Tail {
     fn at_end(dir: &Path) -> Self {
         let mut tail = Self {
-            path: dir.join(CURRENT),
+            dir: dir.to_path_buf(),
             file: None,
             inode: 0,
             offset: 0,
             pending: RawLine::default(),
+            newest: String::new(),
         };
-        tail.open();
-        let length = tail.file.as_ref().and_then(|file| file.metadata().ok());
-        tail.offset = length.map_or(0, |meta| meta.len());
+        // What can't be read now may be later.
+        let held = Held::of(dir).unwrap_or_default();
+        held.newest_rotated().clone_into(&mut tail.newest);
+        if let Some(current) = held.current()
+            && tail.turn_to(current).is_ok()
+        {
+            tail.offset = held.end();
+        }
         tail
     }
 
-    fn open(&mut self) {
-        self.file = open(&self.path).ok().flatten();
-        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
-        self.inode = meta.map_or(0, |meta| meta.ino());
+    /// Reads this file from its beginning from now on.
+    fn turn_to(&mut self, file: &HeldFile) -> io::Result<()> {
+        self.inode = file.inode()?;
+        self.file = Some(file.read()?);
         self.offset = 0;
+        self.pending = RawLine::default();
+        Ok(())
     }
 
     fn look(&mut self) -> Vec<LogLine> {
         let mut lines = Vec::new();
         self.read_on(&mut lines);
-        let now = std::fs::symlink_metadata(&self.path).map_or(0, |meta| meta.ino());
+        let current = self.dir.join(CURRENT);
+        let now = std::fs::symlink_metadata(current).map_or(0, |meta| meta.ino());
         if now != 0 && now != self.inode {
-            // Rotated: what was written to the old file after we read it came first.
-            self.read_on(&mut lines);
-            self.pending = RawLine::default();
-            self.open();
-            self.read_on(&mut lines);
+            // What can't be read is looked at again the next time.
+            let _ = self.go_on(&mut lines);
         }
         lines
     }
 
+    /// It was rotated, once or more often: what was written to the old file after we read it comes
+    /// first, and then what began after it.
+    fn go_on(&mut self, lines: &mut Vec<LogLine>) -> io::Result<()> {
+        let held = Held::of(&self.dir)?;
+        let newest = held.newest_rotated().to_owned();
+        self.read_on(lines);
+        for file in held.after(self.file.as_mut(), &self.newest)? {
+            self.turn_to(&file)?;
+            self.read_on(lines);
+        }
+        self.newest = newest;
+        Ok(())
+    }
+
     fn read_on(&mut self, lines: &mut Vec<LogLine>) {
         let Some(file) = &mut self.file else { return };
-        let length = file.metadata().map_or(0, |meta| meta.len());
+        let length = file.length().unwrap_or(0);
         if length < self.offset {
             // Somebody emptied it.
             self.offset = 0;
@@ -172,7 +193,7 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::io::Write as _;
 
     use super::*;
@@ -199,9 +220,15 @@ mod tests {
         append(&current, b"two\nthr");
         assert_eq!(texts(&tail.look()), ["two"]);
         append(&current, b"ee\n");
-        fs::rename(&current, dir.path().join("x.log")).unwrap();
+        fs::rename(&current, dir.path().join("1.log")).unwrap();
         append(&current, b"four\n");
         assert_eq!(texts(&tail.look()), ["three", "four"]);
+        append(&current, b"five\n");
+        fs::rename(&current, dir.path().join("2.log")).unwrap();
+        append(&current, b"six\n");
+        fs::rename(&current, dir.path().join("3.log")).unwrap();
+        append(&current, b"seven\n");
+        assert_eq!(texts(&tail.look()), ["five", "six", "seven"]);
         assert!(tail.look().is_empty());
     }
 

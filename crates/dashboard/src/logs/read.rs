@@ -4,7 +4,7 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use herm_home::kept::{Opened, files};
+use herm_home::kept::{Held, Opened};
 
 use super::{LogLine, ansi};
 
@@ -37,9 +37,8 @@ pub(crate) fn tail(dir: &Path, wanted: &Wanted) -> io::Result<Vec<LogLine>> {
     let mut kept: Vec<LogLine> = Vec::new();
     let mut bytes = 0;
     let mut budget = MAX_READ;
-    'files: for file in files(dir)?.into_iter().rev() {
-        let Some(file) = file.open()? else { continue };
-        let mut lines = Backwards::new(file)?;
+    'files: for file in Held::of(dir)?.into_files().into_iter().rev() {
+        let mut lines = Backwards::new(file.read()?)?;
         while let Some(line) = lines.next_line(&mut budget)? {
             let line = parse(&line);
             if wanted

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
-use herm_home::kept::{self, LogFile};
+use herm_home::kept::{Held, HeldFile};
 use herm_wire::ServiceView;
 use maud::{Markup, html};
 use tokio::sync::mpsc;
@@ -109,8 +109,8 @@ pub(crate) async fn download(
         Ok(found) => found,
         Err(problem) => return problem.answer(&headers, path),
     };
-    let files = match kept::files(&dir) {
-        Ok(files) => files,
+    let files = match Held::of(&dir) {
+        Ok(held) => held.into_files(),
         Err(error) => {
             let text = format!("the log can't be read by the dashboard: {error}");
             return Problem::new(StatusCode::FORBIDDEN, text).answer(&headers, path);
@@ -152,9 +152,9 @@ pub(crate) async fn download(
         .into_response()
 }
 
-fn send(files: &[LogFile], sender: &mpsc::Sender<std::io::Result<Bytes>>) {
+fn send(files: &[HeldFile], sender: &mpsc::Sender<std::io::Result<Bytes>>) {
     for file in files {
-        let Ok(Some(mut file)) = file.open() else {
+        let Ok(mut file) = file.read() else {
             continue;
         };
         let mut buffer = vec![0; PIECE];

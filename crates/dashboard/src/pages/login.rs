@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Form, Query, State};
-use axum::http::header::{ORIGIN, SET_COOKIE};
+use axum::http::header::{ORIGIN, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use maud::html;
@@ -144,7 +144,9 @@ pub(crate) async fn sign_in(
         Attempt::TooMany(seconds) => {
             let wrong = format!("Too many wrong attempts. Try again in {seconds} seconds.");
             let status = StatusCode::TOO_MANY_REQUESTS;
-            return shown(&app, &headers, &typed.next, Some(&wrong), status);
+            let mut response = shown(&app, &headers, &typed.next, Some(&wrong), status);
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            return response;
         }
     }
     let secure = headers

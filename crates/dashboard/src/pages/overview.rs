@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::Page;
 use super::parts::{
     DASH, act_form, ago, buttons, cpu_top, exit_words, is_in_trouble, memory_top, percent, pill,
-    since, spark, word_class,
+    prose, since, spark, word_class,
 };
 use crate::app::App;
 use crate::guard::encode;
@@ -381,9 +381,9 @@ fn reason(service: &ServiceView) -> Markup {
     html! {
         @if let (Some(next), false) = (&service.next, service.state == ServiceState::Running) {
             @let text = format!("{}; {}", service.reason, short(next));
-            small title=(text) { (text) }
+            small title=(text) { (prose(&text)) }
         } @else if !plain {
-            small title=(service.reason) { (service.reason) }
+            small title=(service.reason) { (prose(&service.reason)) }
         }
     }
 }

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::overview::why;
-use super::parts::{DASH, act_form, buttons, is_ordered_here, percent, pill, since};
+use super::parts::{DASH, act_form, buttons, is_ordered_here, percent, pill, prose, since};
 use crate::app::App;
 use crate::homeview::HomeView;
 use crate::words::{bytes, now_ms};
@@ -111,7 +111,7 @@ fn line(app: &App, view: &HomeView, depth: usize, service: &ServiceView) -> Mark
                 @if !service.requires.is_empty() { small { "needs " (service.requires.join(", ")) } }
                 @if !service.after.is_empty() { small { "after " (service.after.join(", ")) } }
             }
-            td { (pill(service)) @if !matches!(service.reason.as_str(), "" | "ready") { small title=(service.reason) { (service.reason) } } }
+            td { (pill(service)) @if !matches!(service.reason.as_str(), "" | "ready") { small title=(service.reason) { (prose(&service.reason)) } } }
             td { (since(&service.since, now_ms())) }
             td { @if let Some(share) = service.cpu_percent { (percent(share)) } @else { (DASH) } }
             td { @if let Some(memory) = service.memory_bytes { (bytes(memory)) } @else { (DASH) } }

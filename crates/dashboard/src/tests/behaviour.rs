@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use herm_home::ProfileName;
 use herm_home::handover::{self, Answer, Request};
-use herm_wire::{ServiceView, State};
+use herm_wire::{Kind, ServiceView, State};
 
 use super::world::{World, running};
 use crate::api::ROUTES;
@@ -86,6 +86,20 @@ fn l73_a_button_reaches_the_supervisor_or_says_why_not() {
     assert!(refused.body.contains("herm reconcile"), "{}", refused.body);
     let nobody = other.post(&page, "/act", "do=start:nobody&back=/");
     assert_eq!(nobody.status, 404);
+}
+
+#[test]
+fn the_dashboards_own_button_is_answered_before_it_is_carried_out() {
+    let mut own = ServiceView::named("dashboard", Kind::Service);
+    own.state = State::Running;
+    own.pid = Some(std::process::id());
+    let world = World::open(vec![own]);
+    world.eventually(|world| world.app.live.service("dashboard").is_some());
+    let page = world.get("/");
+    let told = world.post(&page, "/act", "do=restart:dashboard&back=/services");
+    assert_eq!(told.status, 202);
+    assert!(told.body.contains("sign in again"), "{}", told.body);
+    world.eventually(|world| *world.stage.orders.lock().unwrap() == ["dashboard"]);
 }
 
 /// The owner's side: takes the one request that comes, and answers it.

@@ -66,34 +66,29 @@ fn signing_in_lets_in_until_signing_out() {
 #[test]
 fn after_too_many_wrong_attempts_even_the_right_one_waits() {
     let world = World::with(&LOGIN, vec![]);
+    let page = world.get("/login");
+    let attempt = |secret: &str| {
+        let body = format!("username=me&secret={secret}");
+        world.post(&page, "/login", &body)
+    };
     for _ in 0..10 {
-        assert_eq!(
-            world
-                .ask(
-                    "GET",
-                    "/api/v1/status",
-                    "Authorization: Bearer herm_no\r\n",
-                    ""
-                )
-                .status,
-            401
-        );
+        assert_eq!(attempt("wrong").status, 401);
     }
-    let limited = world.ask(
-        "GET",
-        "/api/v1/status",
-        "Authorization: Bearer herm_no\r\n",
-        "",
-    );
+    let limited = attempt("correct+horse");
     assert_eq!(limited.status, 429);
     assert!(limited.header("retry-after").parse::<u64>().unwrap() <= 61);
+}
+
+#[test]
+fn wrong_tokens_are_refused_however_many_and_keep_no_person_waiting() {
+    let world = World::with(&LOGIN, vec![]);
+    let wrong = "Authorization: Bearer herm_no\r\n";
+    for _ in 0..20 {
+        assert_eq!(world.ask("GET", "/api/v1/status", wrong, "").status, 401);
+    }
     let page = world.get("/login");
-    assert_eq!(
-        world
-            .post(&page, "/login", "username=me&secret=correct+horse")
-            .status,
-        429
-    );
+    let entered = world.post(&page, "/login", "username=me&secret=correct+horse");
+    assert_eq!(entered.status, 303);
 }
 
 #[test]

@@ -7,29 +7,69 @@ use herm_wire::{Desired, Event, EventBody, ServiceView};
 use serde::Serialize;
 
 use crate::cli::EventsArgs;
+use crate::client::{Client, EventStream};
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Out, Tone, cause, plain, tone_of, word};
 
 /// Prints what is kept, what happens, or the one after the other.
 pub(super) fn run(context: &Context, args: &EventsArgs) -> Outcome {
-    let looks_back = !args.follow || args.lines.is_some() || args.since.is_some();
     let mut printer = Printer::new(args);
     if !args.follow {
-        // It needs no supervisor, but the home's user.
-        context.open()?;
-        return past::print(context, args, &mut printer);
+        // It needs no supervisor, but the home's user. Where there is one it says how much is to come.
+        let client = context.open()?;
+        let told = client.and_then(|client| Told::by(client).ok());
+        let kept = told.as_ref().and_then(Told::kept);
+        return past::print(context, args, &mut printer, kept).map(drop);
     }
-    let mut stream = context.supervisor()?.subscribe();
-    let snapshot = stream.next()?;
-    if looks_back {
-        past::print(context, args, &mut printer)?;
-    } else {
-        printer.event(&snapshot)?;
+    let mut told = Told::by(context.supervisor()?)?;
+    let mut reach = 0;
+    if args.lines.is_some() || args.since.is_some() {
+        reach = past::print(context, args, &mut printer, told.kept())?;
+    }
+    if reach < told.snapshot.seq {
+        printer.event(&told.snapshot)?;
     }
     loop {
-        printer.event(&stream.next()?)?;
+        let event = told.stream.next()?;
+        if event.seq > reach || !is_kept(&event.body) {
+            printer.event(&event)?;
+        }
     }
+}
+
+/// What a supervisor tells: how things stand, and what happens from then on.
+struct Told {
+    /// Whether it has a keeper, which writes the history.
+    has_keeper: bool,
+    instance: String,
+    snapshot: Event,
+    stream: EventStream,
+}
+
+impl Told {
+    fn by(client: Client) -> Outcome<Self> {
+        let hello = client.hello();
+        let (has_keeper, instance) = (hello.keeper, hello.instance.clone());
+        let mut stream = client.subscribe();
+        Ok(Self {
+            has_keeper,
+            instance,
+            snapshot: stream.next()?,
+            stream,
+        })
+    }
+
+    /// Which of its events will be in the history, where somebody writes it: up to this one of this run.
+    fn kept(&self) -> Option<(&str, u64)> {
+        let last = (self.instance.as_str(), self.snapshot.seq);
+        self.has_keeper.then_some(last)
+    }
+}
+
+/// Whether an event is in the history too.
+fn is_kept(event: &EventBody) -> bool {
+    matches!(event, EventBody::Changed { .. } | EventBody::Removed { .. })
 }
 
 /// Whether a service is one of those that are named; all are where none is.

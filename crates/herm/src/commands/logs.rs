@@ -104,9 +104,9 @@ impl LogTail {
             name: String::new(),
             dir: dir.to_owned(),
         };
-        let follower = follow::Follower::new(std::slice::from_ref(&source))?;
-        let upto = follower.position(&source);
-        let lines = read::tail_upto(&source, Some(Self::LINES), None, upto)?;
+        let mut follower = follow::Follower::new()?;
+        let held = follower.add(&source)?;
+        let lines = read::tail_of(&source, held, Some(Self::LINES), None)?;
         Ok((Self(follower), texts(lines)))
     }
 
@@ -135,19 +135,17 @@ fn show(sources: &[Source], view: &LogView, format: Format) -> Outcome {
         json: format.json,
         grep: view.grep.clone(),
     };
-    // The followers look first, so that no line falls between what is shown and what follows.
-    let follower = view
-        .follow
-        .then(|| follow::Follower::new(sources))
-        .transpose()?;
+    let mut follower = view.follow.then(follow::Follower::new).transpose()?;
     let mut shown = Vec::new();
     for source in sources {
-        let upto = follower
-            .as_ref()
-            .and_then(|follower| follower.position(source));
+        // What is shown and what follows are of one moment, so that no line falls between them.
+        let held = match &mut follower {
+            Some(follower) => follower.add(source)?,
+            None => read::hold(source)?,
+        };
         // Which lines are the last ones is known after those that don't match are gone.
         let read = lines.filter(|_| view.grep.is_none());
-        shown.extend(read::tail_upto(source, read, since.as_deref(), upto)?);
+        shown.extend(read::tail_of(source, held, read, since.as_deref())?);
     }
     shown.retain(|line| printer.picks(line));
     shown.sort_by(|a, b| a.at.cmp(&b.at));

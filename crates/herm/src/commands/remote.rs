@@ -2,10 +2,10 @@
 //! (L73). An owner that doesn't answer is named.
 
 use std::env;
-use std::time::{Duration, Instant};
 
-use herm_home::handover::{self, Answer, Request, Standing, Waiting};
+use herm_home::handover::{Answer, Request, Waiting};
 use herm_home::lease::{self, Proof, Store};
+use herm_home::watch::is_blind;
 use herm_wire::{ExitCode, ServiceView};
 
 use super::services_of;
@@ -14,12 +14,8 @@ use crate::client::Client;
 use crate::context::{Context, home_failure};
 use crate::failure::{Failure, Outcome};
 use crate::keeper::HANDED_OVER;
-use crate::watch::{Watch, is_blind};
 
 pub(super) use herm_home::handover::Verb;
-
-/// Between two looks for the answer where nobody tells of files: a person waits for it.
-const BLIND_LOOK: Duration = Duration::from_millis(500);
 
 /// The instance that runs a gateway, where that is another one.
 pub(super) fn owner_of(client: &mut Client, name: &str) -> Outcome<Option<String>> {
@@ -96,22 +92,11 @@ fn refused(owner: &str, answer: &Answer) -> Failure {
 }
 
 fn wait_for_answer(context: &Context, owner: &str, request: &Request) -> Outcome<Answer> {
-    let home = context.home();
-    let mut watch = Watch::new()?;
-    let waiting = Waiting::begin(home, owner, request).map_err(home_failure)?;
-    watch.follow_dir(&handover::directory(home))?;
-    let began = Instant::now();
-    loop {
-        let left = match waiting.look(began.elapsed()).map_err(home_failure)? {
-            Standing::Answered(answer) => return Ok(answer),
-            Standing::Silent(silence) => {
-                return Err(Failure::new(ExitCode::TimedOut, silence.message).hint(silence.hint));
-            }
-            Standing::Pending(left) => left,
-        };
-        let look = watch.patience().map_or(left, |_| left.min(BLIND_LOOK));
-        watch.wait_at_most(look)?;
-    }
+    let waiting = Waiting::begin(context.home(), owner, request).map_err(home_failure)?;
+    waiting
+        .end()
+        .map_err(home_failure)?
+        .map_err(|silence| Failure::new(ExitCode::TimedOut, silence.message).hint(silence.hint))
 }
 
 #[cfg(test)]

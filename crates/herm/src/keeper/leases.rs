@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use herm_home::HomeError;
 use herm_home::lease::{Machine, Standing, Step, Store, Timing, Wrote};
 use herm_home::settings::Role;
+use herm_home::watch::{Changes, Watch, is_blind};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{guard, serve};
 use crate::client::Client;
-use crate::context::Context;
+use crate::context::{Context, home_failure};
 use crate::failure::{Failure, Outcome};
 use crate::launch::read_settings;
-use crate::watch::{Changes, Watch, is_blind};
 
 /// A file's closing is told before its lock is gone, so after a change one looks once more.
 const ONCE_MORE: Duration = Duration::from_millis(250);
@@ -125,7 +125,7 @@ impl Leases {
             store: Store::new(home, &id, blind),
             wrote: None,
             refused: None,
-            watch: Watch::new()?,
+            watch: Watch::new().map_err(home_failure)?,
             once_more: false,
             complained: String::new(),
             serving: serve::Serving::new(home),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use herm_dashboard::history::Recorder;
 use herm_home::layout::{AGENT_PID, AGENT_STATE, AUTH, CONFIG, DOTENV, SETTINGS, SOUL};
 use herm_home::lease::Standing;
+use herm_home::watch::{Changes, Watch};
 use herm_home::{Desired, Discovery, Home, ProfileName, withdrawn};
 use herm_sys::Signal;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
@@ -27,10 +28,9 @@ use super::leases::Leases;
 use super::orders::Orders;
 use super::plan::Memory;
 use crate::client::{Client, Line, PROMPT_REPLY, body_of, read_line};
-use crate::context::Context;
+use crate::context::{Context, home_failure};
 use crate::failure::{Failure, Outcome};
 use crate::launch::LaunchFacts;
-use crate::watch::{Changes, Watch};
 
 /// The longest the keeper goes without looking: a net under everything else.
 const SAFETY_NET: Duration = Duration::from_secs(60);
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
             facts: BTreeMap::new(),
             memory,
             orders: Orders::default(),
-            watch: Watch::new()?,
+            watch: Watch::new().map_err(home_failure)?,
             compressor: Compressor::default(),
             dirty: BTreeSet::new(),
             look_at_all: true,
@@ -344,8 +344,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn discover(&self) -> Result<Discovery, Ended> {
-        herm_home::discover(&self.home)
-            .map_err(|error| Ended::Failed(crate::context::home_failure(error)))
+        herm_home::discover(&self.home).map_err(|error| Ended::Failed(home_failure(error)))
     }
 
     /// Handles every event that has arrived whole; whether the snapshot was among them.
@@ -354,6 +353,8 @@ impl<'a> Session<'a> {
         while let Some(line) = self.client.connection().buffered_line()? {
             if let Line::Event(event) = read_line(&line)? {
                 snapshot |= matches!(event.body, EventBody::Snapshot(_));
+                let told = (self.client.hello().instance.as_str(), event.seq);
+                self.history.event(told, &self.services, &event.body);
                 self.handle(event.body);
             }
         }
@@ -364,10 +365,6 @@ impl<'a> Session<'a> {
         self.fresh = true;
         match event {
             EventBody::Snapshot(snapshot) => {
-                for service in &snapshot.services {
-                    let known = self.services.get(&service.name);
-                    self.history.changed(&snapshot.instance, known, service);
-                }
                 self.services = snapshot
                     .services
                     .into_iter()
@@ -390,16 +387,12 @@ impl<'a> Session<'a> {
                     self.look_at_all |= !self.facts.contains_key(&name);
                     self.dirty.insert(name);
                 }
-                let known = self.services.get(&service.name);
-                self.history
-                    .changed(&self.client.hello().instance, known, &service);
                 self.services.insert(service.name.clone(), *service);
             }
             EventBody::Removed { name, withdrawn } => {
                 if let Some(profile) = ProfileName::from_service(&name).filter(|_| withdrawn) {
                     self.keep_withdrawn(|withdrawn| withdrawn.insert(profile));
                 }
-                self.history.removed(&self.client.hello().instance, &name);
                 self.services.remove(&name);
                 self.memory.gone(&name);
                 // Removed by whom? Its profile may be going, or already gone.

@@ -27,7 +27,7 @@ use crate::files::{Dir, PRIVATE, PRIVATE_DIR};
 use crate::layout::{HERM_DIR, Home};
 use crate::name::ProfileName;
 
-pub use wait::{Silence, Standing, Waiting};
+pub use wait::{Silence, Waiting};
 
 /// The directory in the home's `.herm`.
 pub(crate) const REQUESTS: &str = "requests";
@@ -147,7 +147,7 @@ impl Ticket {
 }
 
 /// The directory in which requests and answers appear.
-pub fn directory(home: &Home) -> std::path::PathBuf {
+pub(crate) fn directory(home: &Home) -> std::path::PathBuf {
     home.herm_dir().join(REQUESTS)
 }
 

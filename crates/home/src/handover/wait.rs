@@ -1,13 +1,15 @@
-//! Waiting for the owner's answer: how long, and what is said where none comes. It reads no clock and
-//! doesn't sleep: each who waits has its own way to.
+//! Waiting for the owner's answer: how long, and what is said where none comes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Answer, Progress, Request, Ticket, ask};
+use super::{Answer, Progress, Request, Ticket, ask, directory};
 use crate::error::HomeError;
 use crate::layout::Home;
 use crate::lease;
+use crate::watch::Watch;
 
+/// Between two looks for the answer where nobody tells of files: a person waits for it.
+const BLIND_LOOK: Duration = Duration::from_millis(500);
 /// How long the owner has to take a request. Where nobody tells it of files it looks every 5 s.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// How long the verb itself may take where the caller sets no limit: longer than any start or stop
@@ -25,7 +27,7 @@ pub struct Waiting {
 
 /// How things stand with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+enum Standing {
     /// It is over.
     Answered(Answer),
     /// It is over, without an answer.
@@ -57,8 +59,30 @@ impl Waiting {
         })
     }
 
+    /// Waits until it is over, with an answer or without.
+    pub fn end(&self) -> Result<Result<Answer, Silence>, HomeError> {
+        let began = Instant::now();
+        // There are few watches per user, and gateways need them more: it goes without.
+        let mut watch = Watch::new().ok();
+        if let Some(watch) = &mut watch {
+            watch.follow_dir(&directory(&self.home))?;
+        }
+        loop {
+            let left = match self.look(began.elapsed())? {
+                Standing::Answered(answer) => return Ok(Ok(answer)),
+                Standing::Silent(silence) => return Ok(Err(silence)),
+                Standing::Pending(left) => left,
+            };
+            match &mut watch {
+                Some(watch) if watch.patience().is_none() => watch.wait_at_most(left).map(drop)?,
+                Some(watch) => watch.wait_at_most(left.min(BLIND_LOOK)).map(drop)?,
+                None => std::thread::sleep(left.min(BLIND_LOOK)),
+            }
+        }
+    }
+
     /// How things stand after so long. A request that nobody took in time is withdrawn.
-    pub fn look(&self, waited: Duration) -> Result<Standing, HomeError> {
+    fn look(&self, waited: Duration) -> Result<Standing, HomeError> {
         let left = match self.ticket.progress()? {
             Progress::Answered(answer) => return Ok(Standing::Answered(answer)),
             Progress::Waiting if waited < TAKEN_WITHIN => TAKEN_WITHIN.saturating_sub(waited),
@@ -150,6 +174,24 @@ mod tests {
             take(&home, SystemTime::now()).unwrap().requests.is_empty(),
             "nobody carries it out later"
         );
+    }
+
+    #[test]
+    fn l73_who_waits_is_woken_by_the_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let waiting = Waiting::begin(&home, "i1", &request()).unwrap();
+        let said = Answer {
+            code: 0,
+            output: "o".into(),
+            complaint: String::new(),
+        };
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| waiting.end());
+            let taken = take(&home, SystemTime::now()).unwrap();
+            answer(&home, &taken.requests[0].0, &said).unwrap();
+            assert_eq!(waits.join().unwrap().unwrap(), Ok(said.clone()));
+        });
     }
 
     #[test]

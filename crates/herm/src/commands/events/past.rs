@@ -1,19 +1,25 @@
 //! What has happened, by the history in the home.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use herm_dashboard::history::{Boot, Moment, Reader};
+use herm_home::Home;
+use herm_home::watch::Watch;
 use herm_wire::time::rfc3339;
 use serde::Serialize;
 
 use super::{Printer, is_named, profile_of, short};
 use crate::cli::{EventsArgs, Since};
-use crate::context::Context;
+use crate::context::{Context, home_failure};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Tone, cause, tone_of_word};
 
 /// Lines shown where neither `-n` nor `--since` is given.
 const DEFAULT_LINES: usize = 50;
+
+/// How long a history that is behind is waited for: it is written a quarter of a second after what
+/// happened, unless the disk is slow or full.
+const BEHIND: Duration = Duration::from_secs(5);
 
 /// Something that is kept.
 #[derive(Debug, Serialize)]
@@ -44,14 +50,17 @@ impl Entry {
     }
 }
 
-/// Prints it, oldest first.
-pub(super) fn print(context: &Context, args: &EventsArgs, printer: &mut Printer<'_>) -> Outcome {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("the history can't be read: {error}"))
-            .hint("it may be deleted (.herm/history.db in the home): a new one is begun")
-    };
-    let Some(reader) = Reader::open(context.home()).map_err(|error| unreadable(&error))? else {
-        return nothing_kept(context, printer);
+/// Prints it, oldest first; the number of the supervisor's last event that is in it. What has happened
+/// is written a moment later, by the keeper: what the supervisor has told so far is waited for.
+pub(super) fn print(
+    context: &Context,
+    args: &EventsArgs,
+    printer: &mut Printer<'_>,
+    told: Option<(&str, u64)>,
+) -> Outcome<u64> {
+    let Some((reader, reach)) = reader(context.home(), told)? else {
+        nothing_kept(context, printer)?;
+        return Ok(0);
     };
     let since_ms = args
         .since
@@ -60,6 +69,8 @@ pub(super) fn print(context: &Context, args: &EventsArgs, printer: &mut Printer<
         .moments_since(since_ms)
         .map_err(|error| unreadable(&error))?;
     let boots = reader.boots().map_err(|error| unreadable(&error))?;
+    // Who writes waits for us no longer.
+    drop(reader);
     let entries = chosen(moments, boots, since_ms, args);
     if entries.is_empty() && !printer.json {
         printer.out.line("Nothing is kept of that time.")?;
@@ -71,7 +82,54 @@ pub(super) fn print(context: &Context, args: &EventsArgs, printer: &mut Printer<
             show(printer, entry)?;
         }
     }
-    printer.out.flush()
+    printer.out.flush()?;
+    Ok(reach)
+}
+
+/// The history at one moment, and how far it reaches: as far as was told, unless nobody writes it.
+fn reader(home: &Home, told: Option<(&str, u64)>) -> Outcome<Option<(Reader, u64)>> {
+    let deadline = Instant::now() + BEHIND;
+    let mut watch = None;
+    loop {
+        let found = Reader::open(home).map_err(|error| unreadable(&error))?;
+        let reach = match (&found, told) {
+            (Some(reader), Some((instance, _))) => reader.freeze(instance),
+            _ => Ok(0),
+        };
+        let reach = reach.map_err(|error| unreadable(&error))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_whole = told.is_none_or(|(_, seq)| reach >= seq);
+        if is_whole || left.is_zero() {
+            if !is_whole {
+                eprintln!(
+                    "herm: the last of what happened is not in the history yet: the disk is slow or full"
+                );
+            }
+            return Ok(found.map(|reader| (reader, reach)));
+        }
+        // Else whoever writes it would wait for us.
+        drop(found);
+        match &mut watch {
+            Some(watch) => wait(watch, left)?,
+            // It may have been written before it is watched.
+            None => watch = Some(watched(home)?),
+        }
+    }
+}
+
+fn watched(home: &Home) -> Outcome<Watch> {
+    let mut watch = Watch::new().map_err(home_failure)?;
+    watch.follow_dir(&home.herm_dir()).map_err(home_failure)?;
+    Ok(watch)
+}
+
+fn wait(watch: &mut Watch, left: Duration) -> Outcome {
+    watch.wait_at_most(left).map(drop).map_err(home_failure)
+}
+
+fn unreadable(error: &impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("the history can't be read: {error}"))
+        .hint("it may be deleted (.herm/history.db in the home): a new one is begun")
 }
 
 fn nothing_kept(context: &Context, printer: &mut Printer<'_>) -> Outcome {
@@ -160,6 +218,11 @@ fn unix_ms(since: Since, now: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use herm_dashboard::history::Recorder;
+    use herm_wire::EventBody;
+
     use super::*;
 
     fn moment(at_ms: i64, service: &str) -> Moment {
@@ -197,6 +260,24 @@ mod tests {
                        2026-11-20T20:30:10Z profile=b prior_state=running action=started"
                 .into(),
         }
+    }
+
+    #[test]
+    fn what_was_told_is_waited_for_until_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let recorder = Recorder::start(dir.path());
+        let removed = EventBody::Removed {
+            name: "web".into(),
+            withdrawn: false,
+        };
+        for seq in [1, 2] {
+            recorder.event(("i", seq), &BTreeMap::new(), &removed);
+            let (reader, reach) = reader(&home, Some(("i", seq))).unwrap().unwrap();
+            assert_eq!(reach, seq);
+            assert_eq!(reader.moments_since(0).unwrap().len() as u64, seq);
+        }
+        assert!(reader(&home, None).unwrap().is_some(), "nobody writes it");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! New lines as they come, through rotations, woken by inotify and where that is blind by a look
 //! from time to time.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 
-use herm_home::kept::CURRENT;
+use herm_home::kept::{CURRENT, Held, HeldFile, Opened};
+use herm_home::watch::Watch;
 
-use super::read::parse;
+use super::read::{hold, parse, unreadable};
 use super::{LogLine, Source};
-use crate::failure::{Failure, Outcome};
-use crate::watch::Watch;
+use crate::context::home_failure;
+use crate::failure::Outcome;
 
 /// Follows several logs.
 pub(super) struct Follower {
@@ -21,51 +21,51 @@ pub(super) struct Follower {
 /// One log: the file that is `current` and how far it was read.
 struct Tail {
     source: Source,
-    file: Option<File>,
+    file: Option<Opened>,
     inode: u64,
     offset: u64,
     /// The beginning of a line whose end has not come yet.
     rest: Vec<u8>,
+    /// The newest rotated file's name while this one is `current`.
+    newest: String,
 }
 
 impl Follower {
-    /// Begins at the end of what is written now.
-    pub(super) fn new(sources: &[Source]) -> Outcome<Self> {
-        let mut watch = Watch::new()?;
-        let mut tails = Vec::new();
-        for source in sources {
-            watch.follow_dir(&source.dir)?;
-            let mut tail = Tail {
-                source: source.clone(),
-                file: None,
-                inode: 0,
-                offset: 0,
-                rest: Vec::new(),
-            };
-            tail.open()?;
-            tail.offset = tail
-                .file
-                .as_ref()
-                .and_then(|file| file.metadata().ok())
-                .map_or(0, |meta| meta.len());
-            tails.push(tail);
-        }
-        Ok(Self { tails, watch })
+    /// Follows nothing yet.
+    pub(super) fn new() -> Outcome<Self> {
+        Ok(Self {
+            tails: Vec::new(),
+            watch: Watch::new().map_err(home_failure)?,
+        })
     }
 
-    /// Where following begins in a source's `current`.
-    pub(super) fn position(&self, source: &Source) -> Option<u64> {
-        self.tails
-            .iter()
-            .find(|tail| tail.source == *source)
-            .map(|tail| tail.offset)
+    /// Begins to follow a log; what it is now, whose end is where following begins.
+    pub(super) fn add(&mut self, source: &Source) -> Outcome<Held> {
+        // Before it is looked at, so that of what comes later one is told.
+        self.follow_dir(source)?;
+        let held = hold(source)?;
+        let mut tail = Tail::new(source);
+        held.newest_rotated().clone_into(&mut tail.newest);
+        if let Some(current) = held.current() {
+            tail.turn_to(current)
+                .map_err(|error| unreadable(source, &error))?;
+            tail.offset = held.end();
+        }
+        self.tails.push(tail);
+        Ok(held)
+    }
+
+    fn follow_dir(&mut self, source: &Source) -> Outcome {
+        let followed = self.watch.follow_dir(&source.dir);
+        followed.map(drop).map_err(home_failure)
     }
 
     /// The lines that have come since the last call, in the order of their times; doesn't wait.
     pub(super) fn take(&mut self) -> Outcome<Vec<LogLine>> {
         let mut lines = Vec::new();
         for tail in &mut self.tails {
-            lines.extend(tail.read_on()?);
+            let new = tail.read_on();
+            lines.extend(new.map_err(|error| unreadable(&tail.source, &error))?);
         }
         lines.sort_by(|a, b| a.at.cmp(&b.at));
         Ok(lines)
@@ -75,55 +75,67 @@ impl Follower {
     pub(super) fn run(mut self, mut print: impl FnMut(&[LogLine]) -> Outcome) -> Outcome {
         loop {
             print(&self.take()?)?;
-            for tail in &self.tails {
-                self.watch.follow_dir(&tail.source.dir)?;
+            let sources: Vec<Source> = self.tails.iter().map(|tail| tail.source.clone()).collect();
+            for source in &sources {
+                self.follow_dir(source)?;
             }
-            self.watch.wait()?;
+            self.watch.wait().map_err(home_failure)?;
         }
     }
 }
 
 impl Tail {
-    fn open(&mut self) -> Outcome {
-        let path = self.source.dir.join(CURRENT);
-        self.file = File::open(&path).ok();
+    fn new(source: &Source) -> Self {
+        Self {
+            source: source.clone(),
+            file: None,
+            inode: 0,
+            offset: 0,
+            rest: Vec::new(),
+            newest: String::new(),
+        }
+    }
+
+    /// Reads this file from its beginning from now on.
+    fn turn_to(&mut self, file: &HeldFile) -> io::Result<()> {
+        self.inode = file.inode()?;
+        self.file = Some(file.read()?);
         self.offset = 0;
-        let meta = self.file.as_ref().map(File::metadata).transpose();
-        self.inode = meta
-            .map_err(|error| Failure::file("read", &path, &error))?
-            .map_or(0, |meta| meta.ino());
+        self.rest.clear();
         Ok(())
     }
 
-    fn read_on(&mut self) -> Outcome<Vec<LogLine>> {
+    fn read_on(&mut self) -> io::Result<Vec<LogLine>> {
         let mut lines = self.read_file()?;
         let now_current =
             std::fs::metadata(self.source.dir.join(CURRENT)).map_or(0, |meta| meta.ino());
         if now_current != 0 && now_current != self.inode {
-            // Rotated: what was written to the old file after we read it comes first.
+            // Rotated, once or more often: what was written to the old file after we read it comes
+            // first, and then what began after it.
+            let held = Held::of(&self.source.dir)?;
+            let newest = held.newest_rotated().to_owned();
             lines.extend(self.read_file()?);
-            self.rest.clear();
-            self.open()?;
-            lines.extend(self.read_file()?);
+            for file in held.after(self.file.as_mut(), &self.newest)? {
+                self.turn_to(&file)?;
+                lines.extend(self.read_file()?);
+            }
+            self.newest = newest;
         }
         Ok(lines)
     }
 
-    fn read_file(&mut self) -> Outcome<Vec<LogLine>> {
+    fn read_file(&mut self) -> io::Result<Vec<LogLine>> {
         let Some(file) = &mut self.file else {
             return Ok(Vec::new());
         };
-        let length = file.metadata().map_or(0, |meta| meta.len());
-        if length < self.offset {
+        if file.length()? < self.offset {
             // Somebody emptied it.
             self.offset = 0;
             self.rest.clear();
         }
         let mut new = Vec::new();
-        let read = file
-            .seek(SeekFrom::Start(self.offset))
-            .and_then(|_| file.read_to_end(&mut new));
-        read.map_err(|error| Failure::file("read", &self.source.dir.join(CURRENT), &error))?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.read_to_end(&mut new)?;
         self.offset += new.len() as u64;
         self.rest.append(&mut new);
         let whole = self
@@ -139,7 +151,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
+    use std::io::Write as _;
 
     use super::*;
 
@@ -152,34 +165,72 @@ mod tests {
             name: "w".into(),
             dir: dir.path().to_owned(),
         };
-        let mut follower = Follower::new(std::slice::from_ref(&source)).unwrap();
+        let mut follower = Follower::new().unwrap();
+        follower.add(&source).unwrap();
         let append = |text: &str| {
             let mut file = File::options()
                 .append(true)
                 .create(true)
                 .open(&current)
                 .unwrap();
-            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        let rotate = |second: u8| {
+            let name = format!("2026-11-20T20-00-{second:02}.000000Z.log");
+            fs::rename(&current, dir.path().join(name)).unwrap();
+        };
+        let mut new = || {
+            let lines = follower.take().unwrap();
+            lines
+                .into_iter()
+                .map(|line| line.line)
+                .collect::<Vec<String>>()
         };
         append("2026-11-20T20:00:02.000000Z two\n2026-11-20T20:00:03.0000");
-        let tail = &mut follower.tails[0];
-        let first: Vec<String> = tail
-            .read_on()
-            .unwrap()
-            .into_iter()
-            .map(|l| l.line)
-            .collect();
-        assert_eq!(first, ["two"]);
+        assert_eq!(new(), ["two"]);
         append("00Z three\n");
-        fs::rename(&current, dir.path().join("2026-11-20T20-00-03.000000Z.log")).unwrap();
+        rotate(3);
         append("2026-11-20T20:00:04.000000Z four\n");
-        let second: Vec<String> = tail
-            .read_on()
-            .unwrap()
-            .into_iter()
-            .map(|l| l.line)
-            .collect();
-        assert_eq!(second, ["three", "four"]);
-        assert_eq!(tail.read_on().unwrap(), []);
+        assert_eq!(new(), ["three", "four"]);
+        assert!(new().is_empty());
+        append("2026-11-20T20:00:05.000000Z five\n");
+        rotate(5);
+        append("2026-11-20T20:00:06.000000Z six\n");
+        rotate(6);
+        append("2026-11-20T20:00:07.000000Z seven\n");
+        herm_home::kept::compress(dir.path()).unwrap();
+        assert_eq!(
+            new(),
+            ["five", "six", "seven"],
+            "it was rotated twice and compressed between two looks"
+        );
+    }
+
+    #[test]
+    fn following_begins_where_what_is_shown_ends_and_that_is_between_two_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let current = dir.path().join(CURRENT);
+        let half = "2026-11-20T20:00:01.000000Z one\n2026-11-20T20:00:02.000000Z tw";
+        fs::write(&current, half).unwrap();
+        let source = Source {
+            name: "w".into(),
+            dir: dir.path().to_owned(),
+        };
+        let mut follower = Follower::new().unwrap();
+        let held = follower.add(&source).unwrap();
+        fs::write(
+            &current,
+            format!("{half}o\n2026-11-20T20:00:03.000000Z three\n"),
+        )
+        .unwrap();
+        let texts = |lines: Vec<LogLine>| {
+            lines
+                .into_iter()
+                .map(|line| line.line)
+                .collect::<Vec<String>>()
+        };
+        let shown = super::super::read::tail_of(&source, held, None, None).unwrap();
+        assert_eq!(texts(shown), ["one"]);
+        assert_eq!(texts(follower.take().unwrap()), ["two", "three"]);
     }
 }

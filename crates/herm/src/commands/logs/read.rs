@@ -1,8 +1,8 @@
-//! Reading a log directory backwards: newest file first, until there is enough.
+//! Reading a log backwards: newest file first, until there is enough.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
-use herm_home::kept::{LogFile, files};
+use herm_home::kept::{Held, HeldFile};
 
 use super::{LogLine, Source};
 use crate::failure::{Failure, Outcome};
@@ -13,23 +13,28 @@ pub(super) fn tail(
     count: Option<usize>,
     since: Option<&str>,
 ) -> Outcome<Vec<LogLine>> {
-    tail_upto(source, count, since, None)
+    tail_of(source, hold(source)?, count, since)
 }
 
-/// The same, with `current` read up to an offset only.
-pub(super) fn tail_upto(
+/// The files of a log as they are now.
+pub(super) fn hold(source: &Source) -> Outcome<Held> {
+    Held::of(&source.dir).map_err(|error| unreadable(source, &error))
+}
+
+/// The last lines of what is held.
+pub(super) fn tail_of(
     source: &Source,
+    held: Held,
     count: Option<usize>,
     since: Option<&str>,
-    upto: Option<u64>,
 ) -> Outcome<Vec<LogLine>> {
     let mut kept: Vec<Vec<LogLine>> = Vec::new();
     let mut total = 0;
-    let files = files(&source.dir)
-        .map_err(|error| Failure::file("read the log in", &source.dir, &error))?;
-    for file in files.into_iter().rev() {
-        let limit = upto.filter(|_| file.is_current());
-        let mut lines = parse(&source.name, &read(&file, limit)?);
+    let end = held.end();
+    for file in held.into_files().into_iter().rev() {
+        let limit = if file.is_current() { end } else { u64::MAX };
+        let bytes = read(&file, limit).map_err(|error| unreadable(source, &error))?;
+        let mut lines = parse(&source.name, &bytes);
         let all_young =
             since.is_none_or(|since| lines.first().is_none_or(|line| line.at.as_str() >= since));
         if let Some(since) = since {
@@ -46,18 +51,14 @@ pub(super) fn tail_upto(
     Ok(lines.into_iter().skip(surplus).collect())
 }
 
-fn read(file: &LogFile, limit: Option<u64>) -> Outcome<Vec<u8>> {
+fn read(file: &HeldFile, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = match file.open() {
-        Ok(Some(open)) => open
-            .take(limit.unwrap_or(u64::MAX))
-            .read_to_end(&mut bytes)
-            .map(drop),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
-    read.map_err(|error| Failure::file("read", &file.path, &error))?;
+    file.read()?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+pub(super) fn unreadable(source: &Source, error: &io::Error) -> Failure {
+    Failure::file("read the log in", &source.dir, error)
 }
 
 /// The whole lines of some bytes of a log.

@@ -11,10 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-use crate::failure::{Failure, Outcome};
+use crate::error::HomeError;
 
 /// Between two looks where nobody tells of changes.
-pub(crate) const BLIND_LOOK: Duration = Duration::from_secs(5);
+const BLIND_LOOK: Duration = Duration::from_secs(5);
 
 /// `f_type` of file systems whose changes may be made by another machine (statfs(2)): NFS, FUSE
 /// (virtiofs and the shares of desktop Dockers too), 9p, CIFS, SMB, SMB2, Ceph, AFS, vboxsf,
@@ -34,16 +34,16 @@ const BLIND: [u64; 10] = [
 
 /// A change: the watched directory and the entry's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub struct Change {
     /// The directory, as it was given.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// The entry; empty for the directory itself.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// What woke a waiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Changes {
+pub enum Changes {
     /// These.
     Known(Vec<Change>),
     /// Some: the kernel's queue overflowed.
@@ -52,7 +52,7 @@ pub(crate) enum Changes {
 
 /// Directories under watch.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     inotify: OwnedFd,
     dirs: BTreeMap<i32, PathBuf>,
     blind: bool,
@@ -60,12 +60,9 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches nothing yet.
-    pub(crate) fn new() -> Outcome<Self> {
-        let inotify =
-            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| {
-                Failure::failed(format!("can't watch files: {error}"))
-                    .hint("raise fs.inotify.max_user_instances on the host")
-            })?;
+    pub fn new() -> Result<Self, HomeError> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .map_err(HomeError::Unwatched)?;
         Ok(Self {
             inotify,
             dirs: BTreeMap::new(),
@@ -76,7 +73,7 @@ impl Watch {
     /// Watches a directory, from now on; what isn't there can't be watched and is no error. A
     /// directory that was removed and made again is a new one and has to be named again. Answers
     /// whether it was not watched before: then nothing tells what has happened in it so far.
-    pub(crate) fn follow_dir(&mut self, dir: &Path) -> Outcome<bool> {
+    pub fn follow_dir(&mut self, dir: &Path) -> Result<bool, HomeError> {
         let flags = WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::MODIFY
@@ -98,15 +95,12 @@ impl Watch {
                 self.blind = true;
                 Ok(false)
             }
-            Err(error) => Err(Failure::failed(format!(
-                "can't watch {}: {error}",
-                dir.display()
-            ))),
+            Err(error) => Err(HomeError::io("watch", dir, error)),
         }
     }
 
     /// Watches for what is renamed in a directory, and nothing else. `false`: it is not there.
-    pub(crate) fn follow_renames(&mut self, dir: &Path) -> Outcome<bool> {
+    pub fn follow_renames(&mut self, dir: &Path) -> Result<bool, HomeError> {
         let flags = WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         match inotify::add_watch(&self.inotify, dir, flags) {
             Ok(descriptor) => {
@@ -119,39 +113,36 @@ impl Watch {
                 self.blind = true;
                 Ok(true)
             }
-            Err(error) => Err(Failure::failed(format!(
-                "can't watch {}: {error}",
-                dir.display()
-            ))),
+            Err(error) => Err(HomeError::io("watch", dir, error)),
         }
     }
 
     /// How long a waiter may sleep without looking itself; `None`: for ever.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    pub fn patience(&self) -> Option<Duration> {
         self.blind.then_some(BLIND_LOOK)
     }
 
     /// Waits until something may have changed.
-    pub(crate) fn wait(&mut self) -> Outcome<Changes> {
+    pub fn wait(&mut self) -> Result<Changes, HomeError> {
         self.wait_for(self.patience())
     }
 
     /// As [`Watch::wait`], but no longer than this.
-    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> Outcome<Changes> {
+    pub fn wait_at_most(&mut self, limit: Duration) -> Result<Changes, HomeError> {
         self.wait_for(Some(limit))
     }
 
-    fn wait_for(&mut self, limit: Option<Duration>) -> Outcome<Changes> {
+    fn wait_for(&mut self, limit: Option<Duration>) -> Result<Changes, HomeError> {
         let timeout = limit.and_then(|span| Timespec::try_from(span).ok());
         let mut fds = [PollFd::new(&self.inotify, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(self.drain()),
-            Err(error) => Err(Failure::failed(format!("can't wait for changes: {error}"))),
+            Err(error) => Err(HomeError::Unwatched(error)),
         }
     }
 
     /// What has changed since the last call.
-    pub(crate) fn drain(&mut self) -> Changes {
+    pub fn drain(&mut self) -> Changes {
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut changes = Vec::new();
@@ -188,7 +179,8 @@ impl AsFd for Watch {
     clippy::cast_sign_loss,
     reason = "f_type is a set of bits, signed on some machines"
 )]
-pub(crate) fn is_blind(dir: &Path) -> bool {
+/// Whether a directory's changes may be made elsewhere, where nobody tells of them.
+pub fn is_blind(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|fs| BLIND.contains(&(fs.f_type as u64 & 0xffff_ffff)))
 }
 
