@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use maud::html;
 use serde_json::json;
 
+use super::parts::prose;
 use super::{MARK, document};
 
 /// Why a request was not done.
@@ -71,7 +72,7 @@ impl Problem {
                 main #main.card {
                     p.brand { (MARK) "herm" }
                     h1 { (reason) }
-                    p { (capital(&self.message)) "." }
+                    p { (prose(&capital(&self.message))) "." }
                     p { a.button href="/" { "Back to the overview" } }
                 }
             }
