@@ -15,7 +15,7 @@ use herm_home::{Desired, Discovery, Home, ProfileName, withdrawn};
 use herm_sys::Signal;
 use herm_sys::signals::{SignalFd, SignalSet, set_blocked};
 use herm_wire::{
-    Body, ErrorCode, EventBody, Kind, Op, Order, Reply, ServiceView, State, VerbOptions,
+    Body, ErrorCode, Event, EventBody, Kind, Op, Order, Reply, ServiceView, State, VerbOptions,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -353,17 +353,17 @@ impl<'a> Session<'a> {
         while let Some(line) = self.client.connection().buffered_line()? {
             if let Line::Event(event) = read_line(&line)? {
                 snapshot |= matches!(event.body, EventBody::Snapshot(_));
-                let told = (self.client.hello().instance.as_str(), event.seq);
-                self.history.event(told, &self.services, &event.body);
-                self.handle(event.body);
+                self.handle(*event);
             }
         }
         Ok(snapshot)
     }
 
-    fn handle(&mut self, event: EventBody) {
+    fn handle(&mut self, event: Event) {
         self.fresh = true;
-        match event {
+        let told = (self.client.hello().instance.as_str(), event.seq);
+        self.history.event(told, &self.services, &event.body);
+        match event.body {
             EventBody::Snapshot(snapshot) => {
                 self.services = snapshot
                     .services
@@ -524,7 +524,7 @@ impl<'a> Session<'a> {
         loop {
             let line = self.client.connection().next_line(Some(deadline))?;
             match read_line(&line)? {
-                Line::Event(event) => self.handle(event.body),
+                Line::Event(event) => self.handle(*event),
                 Line::Reply(reply) if reply.id == id && is_overtaken(&reply) => return Ok(None),
                 Line::Reply(reply) if reply.id == id => {
                     let answer =
