@@ -6,7 +6,7 @@ use super::{Answer, Progress, Request, Ticket, ask, directory};
 use crate::error::HomeError;
 use crate::layout::Home;
 use crate::lease;
-use crate::watch::Watch;
+use crate::watch::{Watch, rest};
 
 /// Between two looks for the answer where nobody tells of files: a person waits for it.
 const BLIND_LOOK: Duration = Duration::from_millis(500);
@@ -76,7 +76,7 @@ impl Waiting {
             match &mut watch {
                 Some(watch) if watch.patience().is_none() => watch.wait_at_most(left).map(drop)?,
                 Some(watch) => watch.wait_at_most(left.min(BLIND_LOOK)).map(drop)?,
-                None => std::thread::sleep(left.min(BLIND_LOOK)),
+                None => rest(left.min(BLIND_LOOK)),
             }
         }
     }
