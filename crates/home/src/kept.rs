@@ -410,10 +410,10 @@ mod tests {
     }
 
     fn whole(dir: &Path) -> String {
-        texts(Held::of(dir).unwrap().into_files()).concat()
+        texts(&Held::of(dir).unwrap().into_files()).concat()
     }
 
-    fn texts(files: Vec<HeldFile>) -> Vec<String> {
+    fn texts(files: &[HeldFile]) -> Vec<String> {
         files.iter().map(text).collect()
     }
 
@@ -470,7 +470,7 @@ mod tests {
         fs::write(dir.path().join(CURRENT), "c\n").unwrap();
         compress(dir.path()).unwrap();
         fs::remove_file(dir.path().join(format!("{OLD}.gz"))).unwrap();
-        assert_eq!(texts(held.into_files()), ["a\n", "b\n"]);
+        assert_eq!(texts(&held.into_files()), ["a\n", "b\n"]);
     }
 
     #[test]
@@ -512,7 +512,7 @@ mod tests {
         let mut read = held.current().unwrap().read().unwrap();
         let mut after = |newest: &str| {
             let held = Held::of(dir.path()).unwrap();
-            texts(held.after(Some(&mut read), newest).unwrap())
+            texts(&held.after(Some(&mut read), newest).unwrap())
         };
         assert_eq!(after(&newest), [""; 0]);
         fs::rename(dir.path().join(CURRENT), dir.path().join(NEW)).unwrap();

@@ -175,10 +175,6 @@ impl AsFd for Watch {
     }
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "f_type is a set of bits, signed on some machines"
-)]
 /// Lets this time pass, where there is nothing to wait for.
 pub(crate) fn rest(time: Duration) {
     // Cut short by a signal, it is looked at the sooner.
@@ -186,6 +182,10 @@ pub(crate) fn rest(time: Duration) {
 }
 
 /// Whether a directory's changes may be made elsewhere, where nobody tells of them.
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "f_type is a set of bits, signed on some machines"
+)]
 pub fn is_blind(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|fs| BLIND.contains(&(fs.f_type as u64 & 0xffff_ffff)))
 }
