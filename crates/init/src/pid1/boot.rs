@@ -5,6 +5,7 @@
 //!    the environment is recorded meanwhile. PID 1 touches no volume; setup does, in this order (`crate::setup`
 //!    reads top to bottom, too): who runs what, with remapped ids and a Docker socket's group; the home: its
 //!    owners, directories, seeds, `auth.json`, key, modes, stamp; the image's scripts and services; the plan.
+//!    Where it would have nothing to do (`crate::setup::at_once`) there is no child, and the next two follow at once.
 //! 3. [`Supervisor::take_plan`]: setup's plan has come by a pipe; the environment is shared, the agent's skills are
 //!    brought into the home. Where setup fails, [`Supervisor::setup_ended`] ends the boot with its exit code.
 //! 4. [`Supervisor::finish_boot`]: keeper, scan directory, main program, log daemon. The keeper starts the gateways
@@ -36,7 +37,7 @@ use super::settings::{Options, Settings};
 use super::supervisor::{Foundation, Helper, Supervisor};
 use crate::environment::{DEFAULT_PATH, Environment, share};
 use crate::s6_variables;
-use crate::setup::{PLAN_END, Plan};
+use crate::setup::{PLAN_END, Plan, at_once};
 
 /// Bad configuration (contract section 4).
 const BAD_CONFIG: u8 = 78;
@@ -195,7 +196,7 @@ fn herm_program() -> String {
 }
 
 impl Supervisor {
-    /// Starts setup and records the environment.
+    /// Records the environment, and starts setup: as a child, unless it has nothing to do.
     pub(crate) fn begin_boot(&mut self) {
         let version = env!("CARGO_PKG_VERSION");
         let role = if herm_sys::process::is_pid1() {
@@ -210,7 +211,14 @@ impl Supervisor {
         self.start_catch_all();
         self.report_features();
         self.open_scan_dir();
-        self.boot.setup_began = Some(self.clock().now);
+        let start = self.clock().now;
+        let plan = at_once::plan(&self.options.cmd, &self.environment, self.has_overlay());
+        if let Some(plan) = plan {
+            self.record_environment();
+            self.boot.step("setup", start, None);
+            return self.take_plan(plan);
+        }
+        self.boot.setup_began = Some(start);
         // Setup comes up while the environment is written, and waits for the end of the pipe before
         // anything reads that.
         match self.start_setup() {
@@ -233,7 +241,7 @@ impl Supervisor {
         if self.speaks_for_the_container() && !self.environment.keeps_itself() {
             argv.extend(["--environment".to_owned(), CONTAINER_ENVIRONMENT.to_owned()]);
         }
-        if self.scan_dir.is_some() && self.speaks_for_the_container() {
+        if self.has_overlay() {
             argv.push("--overlay".to_owned());
         }
         let awaited = s6_variables::number(&self.environment, "S6_WAIT_FOR_CLOSING_FD");
@@ -288,6 +296,11 @@ impl Supervisor {
 
     pub(crate) fn speaks_for_the_container(&self) -> bool {
         self.boot.runtime_dir == Path::new(CONTAINER_RUNTIME_DIR)
+    }
+
+    /// Whether the image's services are laid out in the scan directory.
+    fn has_overlay(&self) -> bool {
+        self.scan_dir.is_some() && self.speaks_for_the_container()
     }
 
     /// Takes what setup has written so far. The end of its line is the end of the plan, and not the end of the pipe: a

@@ -15,6 +15,8 @@ use super::supervisor::{Helper, Supervisor};
 impl Supervisor {
     /// Runs until everything is over; the exit code.
     pub(crate) fn run(&mut self) -> u8 {
+        // A boot without a child has its main program by now: what came of it is no event to wait for.
+        self.turn();
         loop {
             if let Some(code) = self.finished() {
                 return code;

@@ -5,6 +5,7 @@
 //! interrupted anywhere: it looks at what is, and changes only what is wrong.
 
 mod api_key;
+pub(crate) mod at_once;
 mod docker_socket;
 pub(crate) mod finish;
 mod fix_attrs;
