@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -124,9 +125,16 @@ fn boot(root: &ImageRoot, count: usize) -> Result<(f64, f64)> {
     Ok((took, pss_kib(&[container.helper("keeper")?])?))
 }
 
-/// The memory of the dashboard, once it answers. It has a network of its own, so that its port is free.
+/// The memory of the dashboard, once it answers.
 fn dashboard(root: &ImageRoot) -> Result<f64> {
-    let (container, mut client) = start(root, &["--net"])?;
+    // Free a moment ago; a network of its own would come without a loopback that is up.
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let port = port.to_string();
+    let variables = [
+        ("HERMES_DASHBOARD", "1"),
+        ("HERMES_DASHBOARD_PORT", port.as_str()),
+    ];
+    let (container, mut client) = start(root, &variables)?;
     client.ask(Op::Wait {
         name: "dashboard".into(),
         until: WaitFor::Registered,
@@ -141,20 +149,17 @@ fn dashboard(root: &ImageRoot) -> Result<f64> {
 }
 
 /// A container with a home, and a client of its supervisor.
-fn start(root: &ImageRoot, options: &[&str]) -> Result<(Container, Client)> {
+fn start(root: &ImageRoot, variables: &[(&str, &str)]) -> Result<(Container, Client)> {
     let socket = root.path().join("run/herm/control.sock");
     let _ = fs::remove_file(&socket);
     let mut command = root.container();
     command
-        .args(options)
         .args(["/init", "sleep", "2147483647"])
         .env("HERMES_HOME", "/opt/data")
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    if !options.is_empty() {
-        command.env("HERMES_DASHBOARD", "1");
-    }
     let container = Container(command.spawn()?);
     Ok((container, Client::connect(&socket)?))
 }
