@@ -126,7 +126,7 @@ pub fn sweep(
     owner: Option<&Owner>,
 ) -> Result<Vec<&'static str>, HomeError> {
     let dir = Dir::open(profile.dir())?;
-    dir.sweep_temps()?;
+    let there = dir.sweep_temps()?;
     if let Some(herm) = dir.child(HERM_DIR)? {
         herm.sweep_temps()?;
     }
@@ -135,7 +135,7 @@ pub fn sweep(
     }
     let mut swept = Vec::new();
     for name in [AGENT_PID, AGENT_PROCESSES, PLANNED_STOP] {
-        if dir.remove(name)? {
+        if there.iter().any(|known| known == name) && dir.remove(name)? {
             swept.push(name);
         }
     }

@@ -77,22 +77,26 @@ pub fn discover(home: &Home) -> Result<Discovery, HomeError> {
             return Ok(found);
         }
     };
-    match profiles.names() {
-        Ok(names) => names
+    match profiles.entries() {
+        Ok(entries) => entries
             .iter()
-            .for_each(|entry| found.look_at(&profiles, entry)),
+            .for_each(|(entry, kind)| found.look_at(&profiles, entry, *kind)),
         Err(e) => found.skip(PROFILES, e.to_string()),
     }
     Ok(found)
 }
 
 impl Discovery {
-    fn look_at(&mut self, profiles: &Dir, entry: &str) {
+    fn look_at(&mut self, profiles: &Dir, entry: &str, kind: FileType) {
         // Dot-names are herm's own work in progress (creation, import, deletion).
         if entry.starts_with('.') {
             return;
         }
-        match profiles.kind(entry) {
+        let kind = match kind {
+            FileType::Unknown => profiles.kind(entry),
+            known => Some(known),
+        };
+        match kind {
             Some(FileType::Directory) => {}
             Some(FileType::Symlink) => {
                 return self.skip(

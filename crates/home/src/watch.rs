@@ -83,8 +83,9 @@ impl Watch {
             | WatchFlags::ONLYDIR;
         match inotify::add_watch(&self.inotify, dir, flags) {
             Ok(descriptor) => {
-                self.blind |= is_blind(dir);
-                Ok(self.dirs.insert(descriptor, dir.to_owned()).is_none())
+                let is_new = self.dirs.insert(descriptor, dir.to_owned()).is_none();
+                self.blind |= is_new && is_blind(dir);
+                Ok(is_new)
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 // It may appear; until then somebody has to look.

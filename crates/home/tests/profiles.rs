@@ -460,7 +460,10 @@ fn a_deletion_follows_no_symlink_and_overcomes_read_only_directories() {
 fn a_home_is_fresh_until_someone_used_it() {
     let world = world();
     world.write("config.yaml", "");
-    assert!(is_fresh(&world.home).unwrap(), "seeded files are no use");
+    assert!(
+        is_fresh(&world.home, &discover(&world.home).unwrap()).unwrap(),
+        "seeded files are no use"
+    );
     intent::record(
         &world.home.profile(&name("default")),
         Desired::Stopped,
@@ -468,14 +471,14 @@ fn a_home_is_fresh_until_someone_used_it() {
         now(),
     )
     .unwrap();
-    assert!(!is_fresh(&world.home).unwrap());
+    assert!(!is_fresh(&world.home, &discover(&world.home).unwrap()).unwrap());
 
     let other = self::world();
     other.make("a", &CreateOptions::default());
-    assert!(!is_fresh(&other.home).unwrap());
+    assert!(!is_fresh(&other.home, &discover(&other.home).unwrap()).unwrap());
     let third = self::world();
     third.write("gateway_state.json", "{}");
-    assert!(!is_fresh(&third.home).unwrap());
+    assert!(!is_fresh(&third.home, &discover(&third.home).unwrap()).unwrap());
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(crate) fn is_over(home: &Home, instance: &str) -> bool {
 pub(crate) fn run(home: &Home, found: &Discovery, instance: &str, asked: Asked<'_>) -> Report {
     let mut report = Report::default();
     let gateway_run = asked.gateway_run;
-    let fresh_home = profile::is_fresh(home).unwrap_or(false);
+    let fresh_home = profile::is_fresh(home, found).unwrap_or(false);
     let bootstrap = std::env::var("HERMES_GATEWAY_BOOTSTRAP_STATE").ok();
     let facts = BootFacts {
         cmd_is_gateway_run: gateway_run.is_some(),

@@ -309,6 +309,8 @@ impl<'a> Session<'a> {
         }
         self.record_orders()?;
         let found = self.discover()?;
+        // The look of the pass after this one is then one at what is watched already.
+        self.watch_all(&found);
         let named = env::var(GATEWAY_RUN_VARIABLE).ok();
         let gateway_run = named.and_then(|name| ProfileName::parse(&name).ok());
         let main = self.main_gateway().map(|(profile, _)| profile);

@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::error::HomeError;
@@ -26,6 +26,9 @@ use crate::error::HomeError;
 pub const PRIVATE: u32 = 0o600;
 /// Mode of directories only the service user enters.
 pub const PRIVATE_DIR: u32 = 0o700;
+
+/// Bytes of names that are read at a time.
+const LISTING: usize = 32 * 1024;
 
 /// An open directory and the path it was opened by (for messages).
 #[derive(Debug)]
@@ -125,7 +128,9 @@ impl Dir {
         let Some((fd, stat)) = self.open_regular(name, extra)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
+        // With room for all of it and a little more, two reads do: the bytes, and their end.
+        let expected = u64::try_from(stat.st_size).unwrap_or_default().min(limit);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 64);
         File::from(fd)
             .take(limit + 1)
             .read_to_end(&mut bytes)
@@ -241,20 +246,32 @@ impl Dir {
 
     /// The names in this directory, sorted; names that aren't UTF-8 are escaped and can't be opened.
     pub fn names(&self) -> Result<Vec<String>, HomeError> {
+        let entries = self.entries()?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names as [`Dir::names`] has them, each with its kind where the file system says it with the
+    /// name, and [`FileType::Unknown`] elsewhere.
+    pub fn entries(&self) -> Result<Vec<(String, FileType)>, HomeError> {
         let failed = |e: Errno| HomeError::io("list", &self.path, e);
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+        let mut entries = Vec::new();
+        // The place up to which was read is the descriptor's.
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(failed)?;
+        let mut buffer = Vec::with_capacity(LISTING);
+        let mut listing = RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        while let Some(entry) = listing.next() {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push(match std::str::from_utf8(name) {
+                let name = match std::str::from_utf8(name) {
                     Ok(name) => name.to_owned(),
                     Err(_) => name.escape_ascii().to_string(),
-                });
+                };
+                entries.push((name, entry.file_type()));
             }
         }
-        names.sort();
-        Ok(names)
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(entries)
     }
 
     /// Makes what was renamed or created here durable.

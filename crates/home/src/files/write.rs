@@ -116,15 +116,14 @@ impl Dir {
     }
 
     /// Removes temporary files that a crash left. Young ones of another process that lives stay:
-    /// it may be about to rename them.
-    pub fn sweep_temps(&self) -> Result<usize, HomeError> {
-        let mut swept = 0;
-        for name in self.names()? {
-            if name.starts_with('.') && self.is_left_over(&name) && self.remove(&name)? {
-                swept += 1;
-            }
+    /// it may be about to rename them. Answers what else is there.
+    pub fn sweep_temps(&self) -> Result<Vec<String>, HomeError> {
+        let mut there = self.names()?;
+        let left_over = |name: &String| name.starts_with('.') && self.is_left_over(name);
+        for name in there.extract_if(.., |name| left_over(name)) {
+            self.remove(&name)?;
         }
-        Ok(swept)
+        Ok(there)
     }
 
     /// Whether an entry is a temporary file whose writer doesn't write any more. The writer's number
@@ -235,11 +234,9 @@ mod tests {
                 b"old"
             };
             assert_eq!(read(&dir), expected, "{at:?}");
-            assert_eq!(
-                dir.sweep_temps().unwrap(),
-                usize::from(at != Step::Renamed),
-                "{at:?}"
-            );
+            let is_left = dir.names().unwrap().len() > 1;
+            assert_eq!(is_left, at != Step::Renamed, "{at:?}");
+            assert_eq!(dir.sweep_temps().unwrap(), ["f"]);
             assert_eq!(dir.names().unwrap(), ["f"]);
         }
     }
@@ -379,10 +376,10 @@ mod tests {
             .unwrap();
         let name = format!(".f{TEMP_MARK}{}-0", child.id());
         fs::write(temp.path().join(&name), "").unwrap();
-        assert_eq!(dir.sweep_temps().unwrap(), 0);
+        assert_eq!(dir.sweep_temps().unwrap(), [name]);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(dir.sweep_temps().unwrap(), 1);
+        assert!(dir.sweep_temps().unwrap().is_empty());
     }
 
     proptest! {

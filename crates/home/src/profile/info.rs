@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::claims::Needs;
 use crate::config::{self, Config};
-use crate::discover::discover;
+use crate::discover::{Discovery, discover};
 use crate::dotenv::{self, Dotenv};
 use crate::error::HomeError;
 use crate::files::Dir;
@@ -76,10 +76,10 @@ pub fn description(profile: &ProfilePaths) -> Option<String> {
 
 /// Whether nobody has ever used this home: no gateway of the root profile has left a state, nobody
 /// has given an order for it, and there is no other profile.
-pub fn is_fresh(home: &Home) -> Result<bool, HomeError> {
+pub fn is_fresh(home: &Home, found: &Discovery) -> Result<bool, HomeError> {
     let root = Dir::open(home.root())?;
     let ordered = root.child(HERM_DIR)?.is_some_and(|dir| dir.exists(INTENT));
-    Ok(!ordered && !root.exists(AGENT_STATE) && discover(home)?.profiles.len() == 1)
+    Ok(!ordered && !root.exists(AGENT_STATE) && found.profiles.len() == 1)
 }
 
 /// A port that was given to the profile (`port: auto`) is where the API server listens, and not at

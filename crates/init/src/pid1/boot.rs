@@ -212,7 +212,12 @@ impl Supervisor {
         self.report_features();
         self.open_scan_dir();
         let start = self.clock().now;
-        let plan = at_once::plan(&self.options.cmd, &self.environment, self.has_overlay());
+        let plan = at_once::plan(
+            &self.options.cmd,
+            &self.environment,
+            &self.boot.runtime_dir,
+            self.has_overlay(),
+        );
         if let Some(plan) = plan {
             self.record_environment();
             self.boot.step("setup", start, None);
@@ -240,6 +245,9 @@ impl Supervisor {
             .into();
         if self.speaks_for_the_container() && !self.environment.keeps_itself() {
             argv.extend(["--environment".to_owned(), CONTAINER_ENVIRONMENT.to_owned()]);
+        }
+        if let Some(dir) = self.boot.runtime_dir.to_str() {
+            argv.extend(["--runtime-dir".to_owned(), dir.to_owned()]);
         }
         if self.has_overlay() {
             argv.push("--overlay".to_owned());

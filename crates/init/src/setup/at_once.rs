@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::identity::Accounts;
 use super::report::Reporter;
-use super::{Options, Plan, home, image, make_plan, overlay};
+use super::{Options, Plan, home, image, make_plan, overlay, remove_left_behind};
 use crate::environment::Environment;
 
 /// Variables of these beginnings are read by setup, or may be one day.
@@ -30,7 +30,12 @@ const SOURCES: [&str; 4] = [
 const SYSTEM: [&str; 4] = ["/usr", "/bin", "/sbin", "/command"];
 
 /// The plan, where setup has nothing to do but to make it.
-pub(crate) fn plan(cmd: &[String], environment: &Environment, has_overlay: bool) -> Option<Plan> {
+pub(crate) fn plan(
+    cmd: &[String],
+    environment: &Environment,
+    runtime_dir: &Path,
+    has_overlay: bool,
+) -> Option<Plan> {
     let is_missing = |path: &Path| {
         let found = path.symlink_metadata();
         found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -65,6 +70,7 @@ pub(crate) fn plan(cmd: &[String], environment: &Environment, has_overlay: bool)
         // What it can't do, setup can't either, and says.
         overlay::sweep(&places).ok()?;
     }
+    remove_left_behind(runtime_dir);
     Some(plan)
 }
 
@@ -145,7 +151,8 @@ mod tests {
     fn the_main_program_is_what_setup_would_say() {
         // Where this machine's own files ask for something, the process says it.
         let cmd = ["true".to_owned()];
-        let Some(plan) = plan(&cmd, &environment(&[]), false) else {
+        let nowhere = Path::new("/nowhere");
+        let Some(plan) = plan(&cmd, &environment(&[]), nowhere, false) else {
             println!("skipped: setup has something to do on this machine");
             return;
         };

@@ -25,10 +25,11 @@ mod way_in;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use herm_sys::exec::take_inherited;
+use herm_sys::fs_at::Dir;
 
 use crate::environment::Environment;
 use crate::main_program::{self, Route, is_true};
@@ -47,6 +48,9 @@ const BAD_CONFIG: u8 = 78;
 /// Exit code of a boot that a hook script stopped (`s6.md` section 6.3).
 const HOOK_FAILED: u8 = 1;
 
+/// In PID 1's runtime directory: the files of the services of a supervisor before it.
+pub(crate) const LEFT_BEHIND: &str = "scan.old";
+
 /// What setup was asked to do.
 #[derive(Debug, Default)]
 struct Options {
@@ -56,6 +60,8 @@ struct Options {
     /// The image's services are laid out in the scan directory.
     overlay: bool,
     home: Option<String>,
+    /// PID 1's runtime directory.
+    runtime_dir: Option<PathBuf>,
     /// Where PID 1 has recorded the environment.
     environment: Option<String>,
     plan_fd: Option<i32>,
@@ -87,8 +93,8 @@ impl SetupError {
     }
 }
 
-/// Entry point of `herm-setup [--dry-run] [--by-hand] [--overlay] [--home DIR] [--environment DIR] [--plan-fd N]
-/// [--recorded-fd N] [--wait-fd N] [-- CMD…]`; returns its exit code.
+/// Entry point of `herm-setup [--dry-run] [--by-hand] [--overlay] [--home DIR] [--runtime-dir DIR] [--environment DIR]
+/// [--plan-fd N] [--recorded-fd N] [--wait-fd N] [-- CMD…]`; returns its exit code.
 pub fn main(args: &[OsString]) -> u8 {
     let options = match parse(args) {
         Ok(options) => options,
@@ -169,7 +175,16 @@ fn run(options: &Options, environment: &Environment) -> Result<(), SetupError> {
     if let Some(unfinished) = unfinished {
         unfinished.finish(&mut reporter);
     }
+    if let Some(dir) = &options.runtime_dir {
+        remove_left_behind(dir);
+    }
     Ok(())
+}
+
+/// In plain Docker `/run` survives a restart, and there may be many thousands of these files.
+fn remove_left_behind(runtime_dir: &Path) {
+    // What is left of it now is removed by the next boot.
+    let _ = Dir::open_trusted(runtime_dir).and_then(|dir| dir.remove_tree(LEFT_BEHIND));
 }
 
 /// How long a step may take (`HERM_SETUP_TIMEOUT`, seconds); as long as it takes where nobody says.
@@ -295,6 +310,10 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
             Some("--home") => {
                 let home = rest.next().and_then(|home| home.to_str());
                 options.home = Some(home.ok_or("--home needs a directory")?.to_owned());
+            }
+            Some("--runtime-dir") => {
+                let dir = rest.next().ok_or("--runtime-dir needs a directory")?;
+                options.runtime_dir = Some(dir.into());
             }
             Some("--environment") => {
                 let dir = rest.next().and_then(|dir| dir.to_str());

@@ -168,7 +168,12 @@ impl Dir {
         self.remove_empty(name)
     }
 
-    fn remove_empty(&self, name: &OsStr) -> io::Result<()> {
+    /// Removes an empty directory; nothing there is fine.
+    ///
+    /// # Errors
+    /// Also where it is not empty, or no directory.
+    pub fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = plain_name(name.as_ref())?;
         match rustix::fs::unlinkat(self.as_fd(), name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use super::entry::Entry;
 use super::{Record, ScanDir, Slot};
 use crate::pid1::records::inherit;
-use crate::setup::Ids;
+use crate::setup::{Ids, LEFT_BEHIND};
 
 /// The directory of the files in PID 1's runtime directory.
 const STATE: &str = "scan";
@@ -31,8 +31,10 @@ impl ScanDir {
         std::fs::create_dir_all(&path)?;
         let dir = Dir::open_trusted(&path)?;
         let runtime = Dir::open_trusted(runtime_dir)?;
-        // What a supervisor before this one left behind.
-        runtime.remove_tree(STATE)?;
+        // What a supervisor before this one left behind: setup removes it, and nobody waits for that.
+        if runtime.rename(STATE, LEFT_BEHIND).is_err() {
+            runtime.remove_tree(STATE)?;
+        }
         runtime.make_dir(STATE, 0o755)?;
         let state = runtime.open_dir(STATE)?;
         rustix::fs::fchmod(&state, Mode::from_raw_mode(0o755))?;
@@ -211,7 +213,8 @@ fn sweep(dir: &Dir, state: &Path) {
         };
         if !inside.is_empty() && inside.iter().all(is_link) {
             // What can't be removed is refused when it is looked at, and told.
-            let _ = dir.remove_tree(&name);
+            let _ = inside.iter().try_for_each(|link| shown.remove(link));
+            let _ = dir.remove_empty(&name);
         }
     }
 }
