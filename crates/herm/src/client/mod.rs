@@ -28,7 +28,7 @@ const COMEBACK: Duration = Duration::from_secs(10);
 /// stays, its listener comes and goes.
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// Questions sent before their answers are read.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 /// Longest wait for a reply that needs no service to do anything.
 pub(crate) const PROMPT_REPLY: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io;
+use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -521,22 +522,44 @@ impl<'a> Session<'a> {
         op: &Op,
         remarks: &mut Remarks,
     ) -> Result<Option<Body>, Ended> {
-        let id = self.client.tell(op.clone())?;
+        let answers = self.request_all(slice::from_ref(op), remarks)?;
+        Ok(answers.into_iter().flatten().next())
+    }
+
+    /// Asks up to [`crate::client::BATCH`] things at once; the answers are in the order of the questions.
+    pub(super) fn request_all(
+        &mut self,
+        ops: &[Op],
+        remarks: &mut Remarks,
+    ) -> Result<Vec<Option<Body>>, Ended> {
+        let asked = ops.iter().map(|op| self.client.tell(op.clone()));
+        let asked: Vec<u64> = asked.collect::<io::Result<_>>()?;
+        let mut answers: Vec<Option<Body>> = ops.iter().map(|_| None).collect();
+        let mut left = asked.len();
         let deadline = Instant::now() + PROMPT_REPLY;
-        loop {
+        while left > 0 {
             let line = self.client.connection().next_line(Some(deadline))?;
-            match read_line(&line)? {
-                Line::Event(event) => self.handle(*event),
-                Line::Reply(reply) if reply.id == id && is_overtaken(&reply) => return Ok(None),
-                Line::Reply(reply) if reply.id == id => {
-                    let answer =
-                        body_of(*reply).map_err(|failure| remarks.push(failure.to_string()));
-                    return Ok(answer.ok());
+            let reply = match read_line(&line)? {
+                Line::Event(event) => {
+                    self.handle(*event);
+                    continue;
                 }
+                Line::Reply(reply) => reply,
+            };
+            let place = asked.iter().position(|id| *id == reply.id);
+            let Some(answer) = place.and_then(|place| answers.get_mut(place)) else {
                 // To a request whose answer nobody waits for.
-                Line::Reply(_) => {}
+                continue;
+            };
+            left -= 1;
+            if !is_overtaken(&reply) {
+                let body = body_of(*reply);
+                *answer = body
+                    .map_err(|failure| remarks.push(failure.to_string()))
+                    .ok();
             }
         }
+        Ok(answers)
     }
 
     /// Whether services may still be started.

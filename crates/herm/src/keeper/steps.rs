@@ -1,6 +1,7 @@
 //! A pass: orders first, then the look, the plan, and the plan carried out step by step.
 
 use std::path::Path;
+use std::slice;
 use std::time::SystemTime;
 
 use herm_home::files::{Dir, PRIVATE, PRIVATE_DIR};
@@ -20,6 +21,7 @@ use super::plan::{Action, Annotation, Parked, plan};
 use super::port;
 use super::serve;
 use super::session::{Ended, Session};
+use crate::client::BATCH;
 
 /// In a profile's `.herm`: what a parked gateway failed with, so that a keeper that was killed
 /// knows it still.
@@ -72,7 +74,13 @@ impl Session<'_> {
             &claims,
             elsewhere.as_ref(),
         );
-        for action in plan(&profiles, &self.services, &self.memory) {
+        let actions = plan(&profiles, &self.services, &self.memory);
+        let is_registration = |action: &Action| matches!(action, Action::Register(_));
+        let (registrations, rest): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(is_registration);
+        // Of what is done about a profile this is the first in any case.
+        self.register(&registrations, failures)?;
+        for action in rest {
             if !self.orders.is_empty() {
                 // An operator spoke meanwhile: the plan is out of date.
                 break;
@@ -344,14 +352,34 @@ impl Session<'_> {
         ))
     }
 
+    /// Registers many services without waiting for each: a home may have thousands.
+    fn register(&mut self, registrations: &[Action], failures: &mut Remarks) -> Result<(), Ended> {
+        for batch in registrations.chunks(BATCH / 2) {
+            if !self.orders.is_empty() {
+                break;
+            }
+            let mut ops = Vec::new();
+            for action in batch {
+                if let Action::Register(spec) = action {
+                    let name = spec.name.clone();
+                    ops.push(Op::Register { spec: spec.clone() });
+                    ops.push(Op::Service { name });
+                }
+            }
+            let answers = self.request_all(&ops, failures)?;
+            for (action, answers) in batch.iter().zip(answers.chunks(2)) {
+                if let [Some(_), Some(view)] = answers {
+                    self.note_view(view.clone());
+                    self.memory.done(action);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn carry_out(&mut self, action: &Action, failures: &mut Remarks) -> Result<(), Ended> {
         let done = match action {
-            Action::Register(spec) => {
-                let name = spec.name.clone();
-                let register = Op::Register { spec: spec.clone() };
-                self.request(&register, failures)?.is_some()
-                    && self.request_view(&Op::Service { name }, failures)?
-            }
+            Action::Register(_) => return self.register(slice::from_ref(action), failures),
             Action::Unregister(name) => {
                 // Answered when its last process is gone; nobody waits here.
                 self.client.tell(Op::Unregister { name: name.clone() })?;
