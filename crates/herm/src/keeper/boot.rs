@@ -14,6 +14,7 @@ use herm_home::state::Loaded;
 use herm_home::{Discovery, Home, HomeError, ProfileName, intent, owner, profile, state};
 
 use super::facts::is_multiplexed;
+use super::files::each;
 
 /// In the home's `.herm`: the instance whose boot was decided.
 const BOOTED: &str = "booted";
@@ -66,20 +67,23 @@ pub(crate) fn run(home: &Home, found: &Discovery, instance: &str, asked: Asked<'
     if let Err(error) = profile::sweep_unfinished(home) {
         report.remarks.push(error.to_string());
     }
-    let mut lines = Vec::new();
-    for name in &found.profiles {
+    let decided = each(&found.profiles, |name| {
+        let mut remarks = Vec::new();
         if asked.main == Some(name) {
-            lines.push(BootLine::skipped(name.as_str()));
-            continue;
+            return (BootLine::skipped(name.as_str()), remarks);
         }
         let is_asked_for = gateway_run.map_or(name.is_default(), |asked| asked == name);
-        match decide(home, (name, is_asked_for), &facts, &mut report.remarks) {
-            Ok(line) => lines.push(line),
-            Err(error) => {
-                report.remarks.push(format!("{name}: {error}"));
-                lines.push(BootLine::skipped(name.as_str()));
-            }
-        }
+        let line = decide(home, (name, is_asked_for), &facts, &mut remarks);
+        let line = line.unwrap_or_else(|error| {
+            remarks.push(format!("{name}: {error}"));
+            BootLine::skipped(name.as_str())
+        });
+        (line, remarks)
+    });
+    let mut lines = Vec::new();
+    for (line, remarks) in decided {
+        lines.push(line);
+        report.remarks.extend(remarks);
     }
     for skipped in &found.skipped {
         report

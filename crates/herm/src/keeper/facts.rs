@@ -7,20 +7,16 @@ use std::time::SystemTime;
 
 use herm_home::claims::{Claims, Needs};
 use herm_home::config::Config;
-use herm_home::dotenv::{self, Dotenv, is_truthy};
-use herm_home::files::Dir;
-use herm_home::inputs::{Inputs, fingerprint};
-use herm_home::layout::DOTENV;
+use herm_home::dotenv::{Dotenv, is_truthy};
+use herm_home::inputs::Inputs;
 use herm_home::owner::Owner;
 use herm_home::ports::Ports;
-use herm_home::state::{self, AgentState};
-use herm_home::unique::{API_SERVER, is_unique};
-use herm_home::{
-    Desired, Home, HomeError, Intent, ProfileName, ProfilePaths, claims, config, intent, owner,
-    served,
-};
+use herm_home::state::AgentState;
+use herm_home::unique::API_SERVER;
+use herm_home::{Desired, Home, HomeError, ProfileName, claims, owner, served};
 use herm_wire::{ServiceSpec, ServiceView};
 
+use super::files::Files;
 use super::plan::Profile;
 use super::port::{AUTO_PORT, Port, api_port};
 use crate::context::home_failure;
@@ -111,39 +107,42 @@ impl Facts {
         (access, ports): (Access, &mut Ports<'_>),
         remarks: &mut Remarks,
     ) -> Result<Self, HomeError> {
-        let paths = home.profile(name);
-        let (intent, agent) = records(name, &paths, access, remarks)?;
-        let dotenv = environment_of(home, name)?;
-        let config = match config::load(&paths)? {
-            Ok(config) => Some(config),
-            Err(error) => {
-                remarks.push(format!("{name}: {error}"));
-                None
-            }
-        };
-        let mut needs = Needs::of(&dotenv, config.as_ref());
+        let files = Files::read(home, name, access)?;
+        Ok(Self::of(files, name, launch, (access, ports), remarks))
+    }
+
+    /// What is to be known of a profile with these files.
+    pub(crate) fn of(
+        files: Files,
+        name: &ProfileName,
+        launch: &LaunchFacts,
+        (access, ports): (Access, &mut Ports<'_>),
+        remarks: &mut Remarks,
+    ) -> Self {
+        remarks.extend(files.remarks);
+        let (dotenv, config) = (files.dotenv, files.config.as_ref());
+        let mut needs = Needs::of(&dotenv, config);
         let port = if launch.is_built_in() {
             let port = Port {
                 ports,
                 name,
                 access,
             };
-            port.of_built_in(&dotenv, config.as_ref(), &mut needs, remarks)
+            port.of_built_in(&dotenv, config, &mut needs, remarks)
         } else {
             api_port(&needs)
         };
-        let host = text(&dotenv, config.as_ref(), "API_SERVER_HOST", "host");
-        let owner = owner::find(&paths, Path::new("/proc"))?;
-        Ok(Self {
-            intent: intent.map(|intent| intent.state),
-            agent,
+        let host = text(&dotenv, config, "API_SERVER_HOST", "host");
+        Self {
+            intent: files.intent.map(|intent| intent.state),
+            agent: files.agent,
             needs,
             endpoint: port.map(|port| Endpoint { host, port }),
-            inputs: fingerprint(&paths)?,
-            inputs_written: last_written(&paths),
-            owner,
+            inputs: files.inputs,
+            inputs_written: files.inputs_written,
+            owner: files.owner,
             standing: Standing::Unknown,
-        })
+        }
     }
 
     /// What the state file says is desired.
@@ -217,28 +216,6 @@ impl Facts {
     }
 }
 
-/// A profile's record of intent and its agent's state.
-fn records(
-    name: &ProfileName,
-    paths: &ProfilePaths,
-    access: Access,
-    remarks: &mut Remarks,
-) -> Result<(Option<Intent>, Option<AgentState>), HomeError> {
-    if access == Access::Look {
-        return Ok((intent::peek(paths)?, state::peek(paths)?));
-    }
-    let now = SystemTime::now();
-    let record = intent::load(paths, now)?;
-    let agent = state::load(paths, now)?;
-    for aside in [&record.corrupt, &agent.corrupt].into_iter().flatten() {
-        remarks.push(format!(
-            "{name}: a corrupt file is kept as {}: {}",
-            aside.kept_as, aside.why
-        ));
-    }
-    Ok((record.value, agent.value))
-}
-
 pub(super) fn text(
     dotenv: &Dotenv,
     config: Option<&Config>,
@@ -250,36 +227,6 @@ pub(super) fn text(
         .get(key)
         .map(|value| value.expose().trim().to_owned())
         .or_else(configured)
-}
-
-/// A profile's `.env`; for the default profile over the container's own variables, which are its
-/// (L53: and no other profile's).
-pub(super) fn environment_of(home: &Home, name: &ProfileName) -> Result<Dotenv, HomeError> {
-    let mut bytes = Vec::new();
-    if name.is_default() {
-        for (key, value) in env::vars().filter(|(key, _)| is_unique(key)) {
-            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-            bytes.extend_from_slice(format!("{key}='{value}'\n").as_bytes());
-        }
-    }
-    let file = Dir::open(home.profile(name).dir())?.read_input(DOTENV, dotenv::MAX_BYTES)?;
-    bytes.extend(file.map(|content| content.bytes).unwrap_or_default());
-    Ok(Dotenv::parse(&bytes))
-}
-
-/// When the youngest of a profile's inputs was written; long ago, where it has none.
-fn last_written(paths: &ProfilePaths) -> SystemTime {
-    let written = |path| {
-        std::fs::metadata(path)
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
-    paths
-        .inputs()
-        .iter()
-        .filter_map(written)
-        .max()
-        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A time in the form of PID 1's, so that the two compare as text.

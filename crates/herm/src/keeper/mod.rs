@@ -13,6 +13,7 @@ mod boot;
 mod compress;
 mod dashboard;
 mod facts;
+mod files;
 mod guard;
 mod leases;
 mod orders;

@@ -9,7 +9,8 @@ use herm_home::ports::{Given, PortError, Ports, recorded};
 use herm_home::unique::API_SERVER;
 use herm_home::{Home, ProfileName};
 
-use super::facts::{Access, Remarks, environment_of, text};
+use super::facts::{Access, Remarks, text};
+use super::files::environment_of;
 use crate::commands::is_free;
 use crate::context::home_failure;
 use crate::failure::{Failure, Outcome};

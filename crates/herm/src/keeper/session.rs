@@ -321,7 +321,11 @@ impl<'a> Session<'a> {
         };
         let report = boot::run(&self.home, &found, &instance, asked);
         let lines = report.lines.iter().chain(&report.remarks);
-        lines.for_each(|line| println!("reconcile: {line}"));
+        // As one write: there may be thousands.
+        let lines: Vec<String> = lines.map(|line| format!("reconcile: {line}")).collect();
+        if !lines.is_empty() {
+            println!("{}", lines.join("\n"));
+        }
         // The first pass comes upon the same, and need not say it again.
         self.said.extend(report.remarks);
         let mut remarks = Remarks::new();

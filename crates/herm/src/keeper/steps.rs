@@ -4,28 +4,19 @@ use std::path::Path;
 use std::slice;
 use std::time::SystemTime;
 
-use herm_home::files::{Dir, PRIVATE, PRIVATE_DIR};
-use herm_home::inputs::Inputs;
-use herm_home::layout::HERM_DIR;
-use herm_home::markers::clear_spent_planned_stop;
 use herm_home::owner::Owner;
 use herm_home::ports::Ports;
 use herm_home::profile::mend_rename;
-use herm_home::{
-    Discovery, Home, HomeError, ProfileName, discover, drift, owner, state, withdrawn,
-};
+use herm_home::{Discovery, ProfileName, discover, owner, state, withdrawn};
 use herm_wire::{Body, Kind, Op, State, VerbOptions};
 
 use super::facts::{self, Access, Facts, Remarks};
+use super::files::{Seen, each, save_parked};
 use super::plan::{Action, Annotation, Parked, plan};
 use super::port;
 use super::serve;
 use super::session::{Ended, Session};
 use crate::client::BATCH;
-
-/// In a profile's `.herm`: what a parked gateway failed with, so that a keeper that was killed
-/// knows it still.
-const PARKED: &str = "parked.json";
 
 impl Session<'_> {
     /// Brings everything into line and answers whoever asked for it.
@@ -303,24 +294,23 @@ impl Session<'_> {
 
     /// The same goes for a profile that can't be read.
     fn read_dirty(&mut self, remarks: &mut Remarks) {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut ports = Ports::of(&self.home);
-        for name in dirty {
-            let access = self.access();
-            let with = (access, &mut ports);
-            match Facts::read(&self.home, &name, &self.launch, with, remarks) {
-                Ok(facts) => {
-                    self.facts.insert(name.clone(), facts);
-                    if access == Access::Look {
-                        continue;
-                    }
-                    remarks.extend(self.drift(&name));
-                    // Herm's own gateway doesn't consume it, and the next TERM may not be planned.
-                    let paths = self.home.profile(&name);
-                    let cleared = clear_spent_planned_stop(&paths, Path::new("/proc"));
-                    remarks.extend(cleared.err().map(|error| format!("{name}: {error}")));
+        let dirty: Vec<ProfileName> = std::mem::take(&mut self.dirty).into_iter().collect();
+        let (home, access, parked) = (&self.home, self.access(), &self.memory.parked);
+        let seen = each(&dirty, |name| {
+            Seen::of(home, name, access, !parked.contains_key(name))
+        });
+        let mut ports = Ports::of(home);
+        for (name, seen) in dirty.into_iter().zip(seen) {
+            if let Some(parked) = seen.parked {
+                self.memory.parked.insert(name.clone(), parked);
+            }
+            match seen.files {
+                Ok(files) => {
+                    let with = (access, &mut ports);
+                    let facts = Facts::of(files, &name, &self.launch, with, remarks);
+                    self.facts.insert(name, facts);
                 }
-                Err(_) if !self.home.profile(&name).dir().exists() => {
+                Err(_) if !home.profile(&name).dir().exists() => {
                     // Deleted or renamed since the home was looked at: look again.
                     self.facts.remove(&name);
                     self.look_at_all = true;
@@ -328,48 +318,25 @@ impl Session<'_> {
                 }
                 Err(error) => remarks.push(format!("{name}: {error}")),
             }
-            if !self.memory.parked.contains_key(&name)
-                && let Some(parked) = load_parked(&self.home, &name)
-            {
-                self.memory.parked.insert(name, parked);
-            }
+            remarks.extend(seen.remarks);
         }
-    }
-
-    /// What somebody else left in a profile, in words (L25): it is given back at the next boot, and
-    /// until then the agent may not be able to use it.
-    fn drift(&self, name: &ProfileName) -> Option<String> {
-        let own = rustix::process::geteuid().as_raw();
-        let found = drift::foreign_in_profile(self.home.profile(name).dir(), own).ok()?;
-        let first = found.first()?;
-        let more = match found.len() {
-            1 => String::new(),
-            count => format!(" and {} more", count - 1),
-        };
-        Some(format!(
-            "{name}: not this user's: {}{more}; `herm doctor` has all of it and the remedy",
-            first.display()
-        ))
     }
 
     /// Registers many services without waiting for each: a home may have thousands.
     fn register(&mut self, registrations: &[Action], failures: &mut Remarks) -> Result<(), Ended> {
-        for batch in registrations.chunks(BATCH / 2) {
+        for batch in registrations.chunks(BATCH) {
             if !self.orders.is_empty() {
                 break;
             }
-            let mut ops = Vec::new();
-            for action in batch {
-                if let Action::Register(spec) = action {
-                    let name = spec.name.clone();
-                    ops.push(Op::Register { spec: spec.clone() });
-                    ops.push(Op::Service { name });
-                }
-            }
+            let ops = batch.iter().filter_map(|action| match action {
+                Action::Register(spec) => Some(Op::Register { spec: spec.clone() }),
+                _ => None,
+            });
+            let ops: Vec<Op> = ops.collect();
             let answers = self.request_all(&ops, failures)?;
-            for (action, answers) in batch.iter().zip(answers.chunks(2)) {
-                if let [Some(_), Some(view)] = answers {
-                    self.note_view(view.clone());
+            for (action, answer) in batch.iter().zip(answers) {
+                if let Some(view) = answer {
+                    self.note_view(view);
                     self.memory.done(action);
                 }
             }
@@ -477,45 +444,5 @@ fn annotate(name: &str, annotation: &Annotation) -> Op {
         owner: annotation.owner.clone(),
         port: annotation.port,
         note: annotation.note.clone(),
-    }
-}
-
-fn save_parked(home: &Home, profile: &ProfileName, parked: &Parked) -> Result<(), HomeError> {
-    let dir = Dir::open(home.profile(profile).dir())?.ensure_child(HERM_DIR, PRIVATE_DIR)?;
-    let record = serde_json::json!({ "exit_at": parked.exit_at, "inputs": parked.inputs.as_str() });
-    dir.write_atomic(PARKED, record.to_string().as_bytes(), PRIVATE)
-}
-
-/// A record nobody can read is none: the next look makes another.
-fn load_parked(home: &Home, profile: &ProfileName) -> Option<Parked> {
-    let dir = Dir::open(home.profile(profile).dir())
-        .ok()?
-        .child(HERM_DIR)
-        .ok()??;
-    let content = dir.read(PARKED, 4096).ok()??;
-    let record: serde_json::Value = serde_json::from_slice(&content.bytes).ok()?;
-    let text = |name: &str| record.get(name)?.as_str().map(str::to_owned);
-    Some(Parked {
-        exit_at: text("exit_at")?,
-        inputs: Inputs::from_text(text("inputs")?),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn l78_what_a_parked_gateway_failed_with_outlives_the_keeper() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(dir.path());
-        let name = ProfileName::default_profile();
-        assert_eq!(load_parked(&home, &name), None);
-        let parked = Parked {
-            exit_at: "t1".into(),
-            inputs: Inputs::from_text("f"),
-        };
-        save_parked(&home, &name, &parked).unwrap();
-        assert_eq!(load_parked(&home, &name), Some(parked));
     }
 }
