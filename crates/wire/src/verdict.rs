@@ -12,7 +12,8 @@ const NAMED: usize = 3;
 
 /// One sentence on how things stand, e.g. `3 of 4 gateways running; writer parked: exit 78`.
 ///
-/// Only gateways that should run are counted; without any, services are. What should serve and does
+/// Only gateways that should run are counted, and profiles that another's gateway serves; without any
+/// gateways, services are. What should serve and does
 /// not is named, at most three by name and the rest by number: gateways first.
 pub fn verdict(services: &[ServiceView]) -> String {
     verdict_with(services, |_| None)
@@ -32,7 +33,7 @@ pub fn verdict_with(
     };
     let counted: Vec<&ServiceView> = services
         .iter()
-        .filter(|s| s.kind == kind && is_wanted(s))
+        .filter(|s| s.kind == kind && (is_wanted(s) || s.state == State::Served))
         .collect();
     let running = counted.iter().filter(|s| serves(s)).count();
     let plural = if counted.len() == 1 { "" } else { "s" };
@@ -182,6 +183,17 @@ mod tests {
         services[1].health = Some(String::from("unhealthy"));
         assert!(is_in_trouble(&services[1]));
         assert!(verdict(&services).contains("b unhealthy: ready"));
+    }
+
+    #[test]
+    fn a_profile_that_anothers_gateway_serves_counts_as_served() {
+        let mut served = service("gateway-b", Kind::Gateway, State::Served, "");
+        served.desired = Desired::Down;
+        let services = vec![
+            service("gateway-a", Kind::Gateway, State::Running, "ready"),
+            served,
+        ];
+        assert_eq!(verdict(&services), "2 of 2 gateways running");
     }
 
     #[test]

@@ -72,9 +72,10 @@ impl Elsewhere {
     pub(crate) fn nowhere() -> Self {
         Self {
             owner: None,
-            why: "this container's role is `dashboard`, and no instance of herm runs the gateways \
-                  of this home: start a container that does"
-                .to_owned(),
+            why:
+                "no instance of herm runs the gateways of this home, and this container's role is \
+                  `dashboard`: start a container that runs them"
+                    .to_owned(),
         }
     }
 }
