@@ -157,19 +157,19 @@ fn run(options: &Options) -> Result<()> {
         results.seconds = began.elapsed().as_secs();
     }
     print!("{}", results.summary());
-    // Nobody shall take a part for the whole.
-    if let Some(path) = options.json.as_ref().filter(|_| failed.is_empty()) {
+    if let Some(path) = &options.json {
         results.write(path)?;
     }
+    if let Some(repository) = &options.publish {
+        page::publish(&results, &places(repository))?;
+    }
+    // What was measured is kept: a whole run takes long, and each row stands for itself.
     ensure!(
         failed.is_empty(),
-        "these rows could not be measured, so nothing is written:\n  {}",
+        "these rows could not be measured, and are missing from the results:\n  {}",
         failed.join("\n  ")
     );
-    match &options.publish {
-        Some(repository) => page::publish(&results, &places(repository)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// A row's tables, shown. What fails is tried once more: one bad start in thousands must not cost the

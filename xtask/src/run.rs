@@ -54,12 +54,15 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
-/// Builds with a cargo command that speaks JSON, and says where the last program is that it made.
+/// Builds tests or benchmarks with a cargo command that speaks JSON, and says where the last of them is. The
+/// package's own programs are built along with them, and may be told of before or after.
 pub(crate) fn executable(build: &mut Command) -> Result<PathBuf> {
     let messages = capture(build)?;
     let executable = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message["executable"].as_str()?))
+        let is_test = message["profile"]["test"] == true;
+        let program = message["executable"].as_str().filter(|_| is_test)?;
+        Some(PathBuf::from(program))
     };
     let program = messages.lines().filter_map(executable).next_back();
     program.with_context(|| format!("`{}` made no program", shown(build)))
