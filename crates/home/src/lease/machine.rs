@@ -16,7 +16,7 @@
 //! looks it counts from the moment it began to, because the disk may hang before it has seen who
 //! came; where a look ends with an error it looks again.
 //! A process that was stopped for longer than that (`docker pause`) can't count itself out; it does
-//! so with the first thing it does again.
+//! so with the first thing it does again, or if its disk hangs then, [`Timing::fence`] later.
 
 use std::time::Duration;
 

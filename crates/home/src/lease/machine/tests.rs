@@ -529,12 +529,14 @@ impl World {
     }
 
     /// Whether this one was frozen a moment ago: it may overlap for as long as its gateways take to
-    /// stop, and no longer.
+    /// stop, and no longer. If its disk hangs as well it only notices by the fence of its look.
     fn is_excused(&self, index: usize) -> bool {
-        let bound = STOP + 2 * TICK;
-        self.instances[index]
-            .thawed
-            .is_some_and(|thawed| self.now <= thawed + bound)
+        let instance = &self.instances[index];
+        instance.thawed.is_some_and(|thawed| {
+            let hangs = instance.cut_until.is_some_and(|until| until > thawed);
+            let fence = if hangs { TIMING.fence } else { Duration::ZERO };
+            self.now <= thawed + fence + STOP + 2 * TICK
+        })
     }
 }
 
@@ -601,6 +603,18 @@ fn l35_an_owner_whose_disk_hangs_as_another_comes_stops_before_that_one_begins()
         (179, 1, Fault::Crash { down: 37 }),
         (195, 2, Fault::Crash { down: 6 }),
         (216, 2, Fault::Cut { span: 54 }),
+    ];
+    live(2, false, &faults, 0);
+}
+
+/// It can't count itself out while it is frozen, and can't look when it is thawed.
+#[test]
+fn l35_an_owner_that_thaws_with_a_disk_that_hangs_stops_within_the_fence_of_its_look() {
+    let faults = [
+        (24, 1, Fault::Crash { down: 35 }),
+        (59, 0, Fault::Crash { down: 16 }),
+        (60, 1, Fault::Cut { span: 51 }),
+        (75, 1, Fault::Freeze { span: 35 }),
     ];
     live(2, false, &faults, 0);
 }
