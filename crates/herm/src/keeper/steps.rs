@@ -335,10 +335,15 @@ impl Session<'_> {
             let ops: Vec<Op> = ops.collect();
             let answers = self.request_all(&ops, failures)?;
             for (action, answer) in batch.iter().zip(answers) {
-                if let Some(view) = answer {
-                    self.note_view(view);
+                if answer.is_some() {
                     self.memory.done(action);
                 }
+            }
+            // The answers are older than events that were read between them, so the services come by their events: those
+            // are there when a question is answered that was asked later.
+            if let Some(Op::Register { spec }) = ops.last() {
+                let name = spec.name.clone();
+                self.request_view(&Op::Service { name }, failures)?;
             }
         }
         Ok(())
