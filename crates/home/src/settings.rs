@@ -517,18 +517,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_wrong_is_told_and_all_else_holds() {
+    /// Root's file and the home's, with these settings.
+    fn files(system: &str, own: &str) -> (tempfile::TempDir, Home, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().join("home"));
         fs::create_dir(home.root()).unwrap();
-        let system = dir.path().join("herm.toml");
-        fs::write(
-            &system,
+        let path = dir.path().join("herm.toml");
+        fs::write(&path, system).unwrap();
+        fs::write(home.settings(), own).unwrap();
+        (dir, home, path)
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_and_all_else_holds() {
+        let (_dir, home, system) = files(
             "role = 'dashboard'\nstop.garce = 1\nrestart.delay = 2\n",
-        )
-        .unwrap();
-        fs::write(home.settings(), "restart.burst = 0\nlog.max_files = 3\n").unwrap();
+            "restart.burst = 0\nlog.max_files = 3\n",
+        );
         let environment = [
             ("HERM_STPO_GRACE", "4"),
             ("HERM_LOG_MAX_AGE", "soon"),
@@ -614,16 +619,10 @@ mod tests {
 
     #[test]
     fn variables_go_before_the_homes_file_and_that_before_roots() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(dir.path().join("home"));
-        fs::create_dir(home.root()).unwrap();
-        let system = dir.path().join("herm.toml");
-        fs::write(
-            &system,
+        let (dir, home, system) = files(
             "restart = {stable = 1, delay = 1}\nstop.grace = 1\n",
-        )
-        .unwrap();
-        fs::write(home.settings(), "restart = {stable = 2, delay = 2}\n").unwrap();
+            "restart = {stable = 2, delay = 2}\n",
+        );
         let environment = [
             ("HERM_RESTART_STABLE", "3"),
             ("HERM_GATEWAY_COMMAND", "[\"g\"]"),

@@ -74,17 +74,22 @@ fn a_home_is_seeded_once_and_a_rotated_token_is_never_overwritten() {
     );
 }
 
+/// A container whose image brings along what is in a directory, on a volume.
+fn booted_with(image: &HostDir, volume: &Volume) -> Container {
+    let options = dev()
+        .volume(volume, HOME)
+        .flag(&image.at("/image"))
+        .env("HERM_INSTALL_DIR", "/image");
+    Container::booted(&options)
+}
+
 /// A key alone would switch the agent's server on.
 #[test]
 fn no_key_is_made_where_the_api_server_is_off_and_no_stamp_is_removed_where_the_image_has_none() {
     let image = HostDir::new();
     image.put(".env.example", "API_SERVER_ENABLED=false\n", 0o644);
     let volume = Volume::new();
-    let options = dev()
-        .volume(&volume, HOME)
-        .flag(&image.at("/image"))
-        .env("HERM_INSTALL_DIR", "/image");
-    let container = Container::booted(&options);
+    let container = booted_with(&image, &volume);
     let stamp = format!("echo docker > {HOME}/.install_method");
     container.sh(&stamp).succeeds();
     container.restart();
@@ -104,11 +109,7 @@ fn skills_follow_the_image_but_where_the_user_has_changed_or_removed_them() {
         skill(name, "old");
     }
     let volume = Volume::new();
-    let options = dev()
-        .volume(&volume, HOME)
-        .flag(&image.at("/image"))
-        .env("HERM_INSTALL_DIR", "/image");
-    let container = Container::booted(&options);
+    let container = booted_with(&image, &volume);
     let edit = "cd /opt/data/skills/cat && echo mine >> changed/SKILL.md && rm -r removed";
     container.sh(edit).succeeds();
     for name in ["untouched", "changed", "removed", "new"] {
